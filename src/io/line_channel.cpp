@@ -1,0 +1,260 @@
+#include "io/line_channel.hpp"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace hal::io {
+
+namespace {
+
+/** Read in one go and in one turn of the loop: the size of a pipe, so that all peers get their turn. */
+constexpr std::size_t read_bytes = 64 * 1024;
+/** A buffer that grew for a large line is given back when it is empty again. */
+constexpr std::size_t keep_bytes = 256 * 1024;
+
+void make_non_blocking(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+    throw_errno("fcntl(O_NONBLOCK)");
+  }
+}
+
+}  // namespace
+
+LineChannel::LineChannel(event::Loop& loop, UniqueFd socket, std::string name, Callbacks callbacks,
+                         std::size_t max_line_bytes)
+    : LineChannel(loop, std::move(socket), UniqueFd(), std::move(name), std::move(callbacks), max_line_bytes) {}
+
+LineChannel::LineChannel(event::Loop& loop, UniqueFd in, UniqueFd out, std::string name, Callbacks callbacks,
+                         std::size_t max_line_bytes)
+    : in_(std::move(in)),
+      out_(std::move(out)),
+      callbacks_(std::move(callbacks)),
+      max_line_bytes_(max_line_bytes),
+      later_(loop, name + " (later)",
+             [this] {
+               if (deliver_lines() && close_reason_) {
+                 callbacks_.on_closed(*close_reason_);
+               }
+             }),
+      in_source_(loop, in_.get(), EPOLLIN, name, [this](std::uint32_t events) { on_ready(events); }) {
+  make_non_blocking(in_.get());
+  if (out_) {
+    make_non_blocking(out_.get());
+    out_source_ = std::make_unique<event::Io>(loop, out_.get(), 0, name + " (out)",
+                                              [this](std::uint32_t) { on_ready(EPOLLOUT); });
+  }
+}
+
+LineChannel::~LineChannel() {
+  if (destroyed_ != nullptr) {
+    *destroyed_ = true;
+  }
+}
+
+Result<void> LineChannel::write_line(std::string_view line) {
+  return write_line({line});
+}
+
+Result<void> LineChannel::write_line(std::initializer_list<std::string_view> parts) {
+  if (!open_ || write_failed_ || finish_when_written_) {
+    return Error{Errc::disconnected, "the connection is closed"};
+  }
+  std::size_t bytes = 1;
+  for (const auto part : parts) {
+    bytes += part.size();
+  }
+  if (queued_bytes() + bytes > limits::peer_queue_bytes) {
+    return Error{Errc::limit, "the peer does not read: 80 MiB wait for it"};
+  }
+  const bool was_empty = queued_bytes() == 0;
+  for (const auto part : parts) {
+    out_buffer_ += part;
+  }
+  out_buffer_ += '\n';
+  if (was_empty) {
+    flush();
+  }
+  return {};
+}
+
+void LineChannel::pause() {
+  paused_ = true;
+  update_events();
+}
+
+void LineChannel::resume() {
+  if (!paused_) {
+    return;
+  }
+  paused_ = false;
+  update_events();
+  if (in_done_ < in_buffer_.size() || close_reason_) {
+    later_.schedule();
+  }
+}
+
+void LineChannel::finish_writing() {
+  finish_when_written_ = true;
+  flush();
+}
+
+void LineChannel::on_ready(std::uint32_t events) {
+  if ((events & EPOLLOUT) != 0 && queued_bytes() > 0) {
+    bool destroyed = false;
+    destroyed_ = &destroyed;
+    flush();
+    if (queued_bytes() == 0 && !write_failed_ && callbacks_.on_drained) {
+      callbacks_.on_drained();
+    }
+    if (destroyed) {
+      return;
+    }
+    destroyed_ = nullptr;
+  }
+  if (open_ && !paused_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+    read_some();
+  }
+}
+
+void LineChannel::read_some() {
+  const std::size_t before = in_buffer_.size();
+  in_buffer_.resize(before + read_bytes);
+  const ssize_t bytes = ::read(in_.get(), in_buffer_.data() + before, read_bytes);
+  in_buffer_.resize(before + (bytes > 0 ? static_cast<std::size_t>(bytes) : 0));
+  if (bytes < 0) {
+    if (errno != EAGAIN && errno != EINTR) {
+      close(errno_error("read"));
+    }
+    return;
+  }
+  if (bytes == 0) {
+    close({Errc::disconnected, "the peer closed the connection"});
+    return;
+  }
+  deliver_lines();
+}
+
+bool LineChannel::deliver_lines() {
+  bool destroyed = false;
+  destroyed_ = &destroyed;
+  while (!paused_) {
+    const auto newline = in_buffer_.find('\n', in_scanned_);
+    if (newline == std::string::npos) {
+      in_scanned_ = in_buffer_.size();
+      break;
+    }
+    std::string_view line(in_buffer_.data() + in_done_, newline - in_done_);
+    in_done_ = in_scanned_ = newline + 1;
+    const std::size_t dropped = std::exchange(dropping_, 0);
+    if (dropped + line.size() > max_line_bytes_) {
+      callbacks_.on_overlong(dropped + line.size());
+    } else {
+      if (!line.empty() && line.back() == '\r') {
+        line.remove_suffix(1);
+      }
+      if (!line.empty()) {
+        callbacks_.on_line(line);
+      }
+    }
+    if (destroyed) {
+      return false;
+    }
+  }
+  destroyed_ = nullptr;
+  if (paused_) {
+    return false;
+  }
+  if (dropping_ + (in_buffer_.size() - in_done_) > max_line_bytes_ && in_scanned_ == in_buffer_.size()) {
+    dropping_ += in_buffer_.size() - in_done_;
+    in_done_ = in_buffer_.size();
+  }
+  if (in_done_ == in_buffer_.size()) {
+    in_buffer_.clear();
+    in_done_ = in_scanned_ = 0;
+    if (in_buffer_.capacity() > keep_bytes) {
+      in_buffer_.shrink_to_fit();
+    }
+  } else if (in_done_ > keep_bytes) {
+    in_buffer_.erase(0, in_done_);
+    in_scanned_ -= in_done_;
+    in_done_ = 0;
+  }
+  return true;
+}
+
+void LineChannel::flush() {
+  while (queued_bytes() > 0) {
+    const ssize_t bytes = ::write(out_fd(), out_buffer_.data() + out_done_, queued_bytes());
+    if (bytes < 0 && errno == EINTR) {
+      continue;
+    }
+    if (bytes < 0 && errno != EAGAIN) {
+      write_failed_ = true;  // what the peer has still to say is read until its end
+      out_done_ = out_buffer_.size();
+    }
+    if (bytes < 0) {
+      break;
+    }
+    out_done_ += static_cast<std::size_t>(bytes);
+  }
+  if (queued_bytes() == 0) {
+    out_buffer_.clear();
+    out_done_ = 0;
+    if (out_buffer_.capacity() > keep_bytes) {
+      out_buffer_.shrink_to_fit();
+    }
+    if (finish_when_written_) {
+      close_writing();
+    }
+  } else if (out_done_ > keep_bytes) {
+    out_buffer_.erase(0, out_done_);
+    out_done_ = 0;
+  }
+  update_events();
+}
+
+void LineChannel::close_writing() {
+  if (!out_source_) {
+    (void)::shutdown(in_.get(), SHUT_WR);
+    return;
+  }
+  out_source_->set_events(0);
+  out_.reset();
+}
+
+void LineChannel::update_events() {
+  if (!open_) {
+    return;
+  }
+  const std::uint32_t reading = paused_ ? 0 : EPOLLIN;
+  const std::uint32_t writing = queued_bytes() > 0 ? EPOLLOUT : 0;
+  if (out_source_) {
+    in_source_.set_events(reading);
+    if (out_) {
+      out_source_->set_events(writing);
+    }
+  } else {
+    in_source_.set_events(reading | writing);
+  }
+}
+
+void LineChannel::close(const Error& reason) {
+  if (!open_) {
+    return;
+  }
+  open_ = false;
+  in_source_.set_events(0);
+  if (out_source_) {
+    out_source_->set_events(0);
+  }
+  close_reason_ = reason;
+  later_.schedule();
+}
+
+}  // namespace hal::io

@@ -1,0 +1,102 @@
+#pragma once
+
+#include "base/limits.hpp"
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "event/sources.hpp"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace hal::io {
+
+/**
+ * Newline-framed text both ways over a socket or a pair of pipes, on the loop.
+ *
+ * Reading: each line without its "\n" (and without a "\r" before it); blank lines are skipped. A line over the limit
+ * is dropped as it comes in and reported; the next line is read as usual. Writing: queued without blocking up to
+ * limits::peer_queue_bytes. pause() stops reading, so that a slow consumer slows its producer and nothing is buffered.
+ */
+class LineChannel {
+ public:
+  struct Callbacks {
+    /** The view is good until the callback returns. The channel may be destroyed or paused inside. */
+    std::function<void(std::string_view line)> on_line;
+    /** A line of at least this many bytes was dropped. */
+    std::function<void(std::size_t bytes)> on_overlong;
+    /** Once, after the last line: the peer closed its side (Errc::disconnected) or reading failed. */
+    std::function<void(const Error&)> on_closed;
+    /** Optional: everything queued has been written. */
+    std::function<void()> on_drained;
+  };
+
+  /** A socket: one descriptor for both directions. */
+  LineChannel(event::Loop& loop, UniqueFd socket, std::string name, Callbacks callbacks,
+              std::size_t max_line_bytes = limits::mcp_line_bytes);
+  /** A pair of pipes: `in` is read, `out` is written. Both are made non-blocking. */
+  LineChannel(event::Loop& loop, UniqueFd in, UniqueFd out, std::string name, Callbacks callbacks,
+              std::size_t max_line_bytes = limits::mcp_line_bytes);
+  ~LineChannel();
+  LineChannel(const LineChannel&) = delete;
+  LineChannel& operator=(const LineChannel&) = delete;
+
+  /**
+   * Queues `line` and a newline. Errc::limit when the peer does not read, Errc::disconnected when it cannot be written
+   * to any more; what it has still to say is read nevertheless.
+   */
+  Result<void> write_line(std::string_view line);
+  /** The same for a line made of parts, joined without a copy of the whole. */
+  Result<void> write_line(std::initializer_list<std::string_view> parts);
+
+  void pause();
+  void resume();
+  [[nodiscard]] bool paused() const noexcept { return paused_; }
+  [[nodiscard]] bool open() const noexcept { return open_; }
+  [[nodiscard]] std::size_t queued_bytes() const noexcept { return out_buffer_.size() - out_done_; }
+
+  /** Closes the writing side when all that is queued has been written; reading goes on until the peer ends. */
+  void finish_writing();
+
+ private:
+  void on_ready(std::uint32_t events);
+  void read_some();
+  /** False if the channel was paused or destroyed by a callback. */
+  bool deliver_lines();
+  void flush();
+  void close_writing();
+  void update_events();
+  void close(const Error& reason);
+  [[nodiscard]] int out_fd() const noexcept { return out_ ? out_.get() : in_.get(); }
+
+  UniqueFd in_;
+  /** Unset for a socket. */
+  UniqueFd out_;
+  Callbacks callbacks_;
+  std::size_t max_line_bytes_;
+  /** Bytes read and not yet delivered; from in_done_ on. */
+  std::string in_buffer_;
+  std::size_t in_done_ = 0;
+  /** Up to where in_buffer_ is known to hold no newline. */
+  std::size_t in_scanned_ = 0;
+  /** Bytes of an overlong line dropped so far; 0 when none is being dropped. */
+  std::size_t dropping_ = 0;
+  std::string out_buffer_;
+  std::size_t out_done_ = 0;
+  bool open_ = true;
+  bool paused_ = false;
+  bool finish_when_written_ = false;
+  bool write_failed_ = false;
+  std::optional<Error> close_reason_;
+  /** Points to a local of a running delivery, so that a callback may destroy the channel. */
+  bool* destroyed_ = nullptr;
+  event::Defer later_;
+  event::Io in_source_;
+  /** Only for a pair of pipes. */
+  std::unique_ptr<event::Io> out_source_;
+};
+
+}  // namespace hal::io

@@ -1,0 +1,54 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "event/sources.hpp"
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+
+namespace hal::io {
+
+/** Who is at the other end of a unix socket, as the kernel recorded it at connect time, in our own namespaces. */
+struct PeerCredentials {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+[[nodiscard]] Result<PeerCredentials> peer_credentials(int socket);
+
+/**
+ * A listening unix socket at `path` (at most 107 bytes), replacing a stale one. `type` is SOCK_STREAM or
+ * SOCK_SEQPACKET; `mode` the permissions of the socket file. Close-on-exec and non-blocking.
+ */
+[[nodiscard]] Result<UniqueFd> listen_unix(const std::string& path, int type, mode_t mode, int backlog = 64);
+
+/** Connects to a unix socket; never blocks (a full backlog is Errc::busy). */
+[[nodiscard]] Result<UniqueFd> connect_unix(const std::string& path, int type);
+
+/** A connected pair, close-on-exec and non-blocking. */
+struct SocketPair {
+  UniqueFd ours;
+  UniqueFd theirs;
+};
+[[nodiscard]] Result<SocketPair> socket_pair(int type);
+
+/** Hands over accepted connections (close-on-exec, non-blocking). Owns the listening fd. */
+class Listener {
+ public:
+  using Callback = std::function<void(UniqueFd connection, PeerCredentials peer)>;
+  Listener(event::Loop& loop, UniqueFd fd, std::string name, Callback callback);
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+ private:
+  void accept_one();
+
+  UniqueFd fd_;
+  Callback callback_;
+  event::Timer retry_;
+  event::Io source_;
+};
+
+}  // namespace hal::io
