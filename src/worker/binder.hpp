@@ -1,0 +1,51 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hal::worker {
+
+/** A directory to be seen in a worker, opened and ready: a detached clone of its mount. */
+struct DetachedMount {
+  /** From open_tree(OPEN_TREE_CLONE), attributes and id mapping already set. Closing it unmounts. */
+  UniqueFd tree;
+  /** Where the directory really was when it was opened. */
+  std::string real_path;
+  /** Whether the owner's uid and gid appear as the worker's. If not, the worker's programs must run as the owner. */
+  bool mapped = false;
+};
+
+/** What the worker folder needs of mounts and namespaces; `host` implements it with forked children. */
+class Binder {
+ public:
+  virtual ~Binder() = default;
+
+  struct OpenRequest {
+    /** Whose rights are used: uid, primary and supplementary groups of this user. */
+    uid_t user = 0;
+    /** An absolute path; or, if empty, `directory` (held by the caller of the call, must stay open until done). */
+    std::string path;
+    int directory = -1;
+    bool read_only = false;
+  };
+  /**
+   * Opens a directory with the user's rights and clones it with all mounts below it. Errors name the path:
+   * not_found, denied, invalid_argument (not a directory, not absolute), timed_out (a file system that hangs).
+   */
+  virtual void open(const OpenRequest& request, Done<DetachedMount> done) = 0;
+
+  struct Placement {
+    UniqueFd tree;
+    std::string target;
+  };
+  /** Moves the mounts onto existing directories in the mount namespace of the container with this PID 1. */
+  virtual void place(pid_t container_pid, std::vector<Placement> placements, Done<void> done) = 0;
+};
+
+}  // namespace hal::worker
