@@ -1,0 +1,250 @@
+#!/bin/sh
+# Builds the images hal9000/worker-ultramin, hal9000/worker-minimal and hal9000/parent.
+#
+#   --engine SOCKET     the engine's unix socket (default: DOCKER_HOST, else the engine's usual place)
+#   --cache DIR         downloads and roots, used again by later runs (default /var/cache/hal9000/images)
+#   --only NAME         worker-ultramin, worker-minimal or parent; may be given several times (default: all)
+#   --base IMAGE        build on IMAGE (say debian:bookworm-slim) with apt in it, instead of a root made from packages
+#   --version V         the images' tag beside "latest" (default: the project's version)
+#   --refresh           build anew with the packages' present versions, even if the inputs here did not change
+#   --print             print NAME GENERATION of what would be built, and end
+#
+# An image whose label org.hal9000.generation equals the hash of its inputs is left alone. Containers have no network
+# while an image is built, except with --base; everything is fetched by the host before.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+cache=/var/cache/hal9000/images
+only=
+base=
+refresh=
+print=
+version=
+suite=${HAL9000_DEBIAN_SUITE:-bookworm}
+export DOCKER_BUILDKIT=0
+
+die() {
+    printf 'build.sh: %s\n' "$*" >&2
+    exit 1
+}
+say() { printf '%s\n' "$*"; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --engine | --cache | --only | --base | --version) [ $# -ge 2 ] || die "$1 needs a value" ;;
+    esac
+    case $1 in
+        --engine)
+            DOCKER_HOST=unix://$2
+            export DOCKER_HOST
+            shift
+            ;;
+        --cache) cache=$2 && shift ;;
+        --only)
+            case $2 in
+                worker-ultramin | worker-minimal | parent) only="$only $2" ;;
+                *) die "no image $2" ;;
+            esac
+            shift
+            ;;
+        --base) base=$2 && shift ;;
+        --version) version=$2 && shift ;;
+        --refresh) refresh=1 ;;
+        --print) print=1 ;;
+        *)
+            sed -n '2,/^set -eu/{/^set -eu/d;s/^# \{0,1\}//;p}' "$0" >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+[ -n "$only" ] || only="worker-ultramin worker-minimal parent"
+if [ -z "$version" ]; then
+    version=$(sed -n "s/^ *version: '\([^']*\)'.*/\1/p" "$here/../meson.build" 2>/dev/null | head -n 1)
+    [ -n "$version" ] || die "no meson.build beside $here: give --version"
+fi
+
+# The hash of what an image is made from: $1 is its folder here.
+generation() {
+    {
+        printf '%s\n' "$version" "$suite" "$base" "$(uname -m)"
+        cd "$here"
+        for file in build.sh debian/* "$1"/*; do
+            printf '%s %s\n' "$file" "$(sha256sum <"$file")"
+        done
+    } | sha256sum | cut -c1-16
+}
+worker_generation=$(generation worker)
+parent_generation=$(generation parent)
+generation_of() {
+    case $1 in
+        parent) echo "$parent_generation" ;;
+        *) echo "$worker_generation" ;;
+    esac
+}
+if [ -n "$print" ]; then
+    for name in $only; do say "$name $(generation_of "$name")"; done
+    exit 0
+fi
+
+command -v docker >/dev/null || die "the docker command is not installed"
+docker version >/dev/null 2>&1 || die "no engine answers at ${DOCKER_HOST:-the usual place}"
+
+label() { docker image inspect --format '{{index .Config.Labels "org.hal9000.generation"}}' "$1" 2>/dev/null || true; }
+current() {
+    [ -z "$refresh" ] && [ "$(label "hal9000/$1:$version")" = "$2" ] && [ "$(label "hal9000/$1:latest")" = "$2" ]
+}
+
+todo=
+for name in $only; do
+    if current "$name" "$(generation_of "$name")"; then
+        say "hal9000/$name:$version is up to date"
+    else
+        todo="$todo $name"
+    fi
+done
+[ -n "$todo" ] || exit 0
+[ "$(id -u)" = 0 ] || [ -n "$base" ] || die "must run as root to make a root file system"
+
+mkdir -p "$cache"
+exec 9>"$cache/lock"
+flock -w 900 9 || die "another build holds $cache/lock"
+work=$(mktemp -d "$cache/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM HUP
+
+# Gives $1 (a file name in the cache) by running the rest, which makes the file named by its last argument.
+cached() {
+    kept=$cache/$1
+    shift
+    [ -z "$refresh" ] || rm -rf "$kept"
+    [ -e "$kept" ] || {
+        "$@" "$work/made"
+        mv "$work/made" "$kept"
+    }
+}
+
+make_tree() { # TREE PACKAGES-FILE...
+    tree=$1
+    shift
+    command -v mmdebstrap >/dev/null || die "mmdebstrap is not installed"
+    # shellcheck disable=SC2046  # one word per package is meant
+    "$here/debian/root.sh" "$tree" $(cat "$@")
+}
+
+pack() { tar -C "$1" --sort=name --numeric-owner --xattrs -cf "$2" "${3:-.}"; }
+
+# The two workers share the first root; the second's difference is an archive of its own.
+make_worker_roots() {
+    make_tree "$work/small" "$here/worker/packages.ultramin"
+    make_tree "$work/git" "$here/worker/packages.ultramin" "$here/worker/packages.minimal"
+    for tree in small git; do
+        (cd "$work/$tree" && find . -xdev \( -type d -printf '%P\n' -o -printf '%P\t%s\t%l\n' \) | LC_ALL=C sort) >"$work/$tree.list"
+    done
+    LC_ALL=C comm -13 "$work/small.list" "$work/git.list" | cut -f1 >"$work/difference"
+    mkdir "$work/roots"
+    pack "$work/small" "$work/roots/base.tar"
+    tar -C "$work/git" --no-recursion --numeric-owner --xattrs -cf "$work/roots/git.tar" -T "$work/difference"
+    rm -rf "$work/small" "$work/git"
+    mv "$work/roots" "$1"
+}
+
+make_parent_root() {
+    make_tree "$work/parent" "$here/parent/packages"
+    pack "$work/parent" "$1"
+    rm -rf "$work/parent"
+}
+
+fetch_chroma() {
+    if python3 -m pip --version >/dev/null 2>&1; then
+        pip=python3
+    else
+        python3 -m venv "$work/venv" || die "python3 has neither pip nor venv"
+        pip=$work/venv/bin/python
+    fi
+    "$pip" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        --dest "$work/wheel" -r "$here/parent/requirements.txt"
+    python3 -m zipfile -e "$work"/wheel/*.whl "$work/unpacked"
+    mkdir "$work/chroma"
+    mv "$work/unpacked/chromadb_rust_bindings" "$work/chroma/"
+    chmod -R u=rwX,go=rX "$work/chroma"
+    rm -rf "$work/unpacked" "$work/wheel"
+    mv "$work/chroma" "$1"
+}
+
+import() { # TAR IMAGE
+    docker import --change "LABEL org.hal9000.image=root" "$1" "$2" >/dev/null
+}
+
+build() { # NAME CONTEXT BASE TARGET
+    set -- "$1" "$2" "$3" "${4:-}"
+    tag=hal9000/$1
+    network=none
+    [ -z "$base" ] || network=host
+    docker build --quiet --rm --force-rm --network "$network" ${4:+--target "$4"} \
+        --build-arg "BASE_IMAGE=$3" --build-arg "GENERATION=$(generation_of "$1")" \
+        --tag "$tag:$version" --tag "$tag:latest" "$2" >"$work/build.log" 2>&1 || {
+        cat "$work/build.log" >&2
+        die "cannot build $tag"
+    }
+    bytes=$(docker image inspect --format '{{.Size}}' "$tag:latest")
+    say "built $tag:$version ($((bytes / 1000000)) MB)"
+}
+
+root_key() { cat "$here/debian/root.sh" "$here/build.sh" "$@" | { cat && echo "$suite"; } | sha256sum | cut -c1-16; }
+
+prepare_worker() {
+    context=$work/worker
+    mkdir "$context"
+    cp "$here"/worker/Dockerfile "$here"/worker/setup.sh "$here"/worker/packages.* "$here"/worker/tmux.conf "$context/"
+    claude=$("$here/worker/fetch-claude.sh" "$cache")
+    ln "$claude" "$context/claude"
+    worker_base=$base
+    if [ -n "$base" ]; then
+        tar -cf "$context/git.tar" -T /dev/null
+    else
+        roots=worker-$(root_key "$here"/worker/packages.*)
+        cached "$roots" make_worker_roots
+        ln "$cache/$roots/git.tar" "$context/git.tar"
+        worker_base=hal9000/root-worker:$worker_generation
+        import "$cache/$roots/base.tar" "$worker_base"
+    fi
+}
+
+prepare_parent() {
+    context=$work/parent
+    roots=parent-$(root_key "$here/parent/packages").tar
+    chroma=chroma-$(sha256sum <"$here/parent/requirements.txt" | cut -c1-16)
+    parent_base=$base
+    if [ -z "$base" ]; then
+        cached "$roots" make_parent_root
+        parent_base=hal9000/root-parent:$parent_generation
+        import "$cache/$roots" "$parent_base"
+    fi
+    cached "$chroma" fetch_chroma
+    mkdir "$context"
+    cp "$here"/parent/Dockerfile "$here"/parent/setup.sh "$here"/parent/packages "$here"/parent/hal9000-* "$context/"
+    cp -r "$cache/$chroma/chromadb_rust_bindings" "$context/"
+}
+
+worker_ready=
+for name in $todo; do
+    case $name in
+        parent)
+            prepare_parent
+            build parent "$context" "$parent_base"
+            ;;
+        *)
+            [ -n "$worker_ready" ] || prepare_worker
+            worker_ready=1
+            build "$name" "$work/worker" "$worker_base" "${name#worker-}"
+            ;;
+    esac
+done
+
+# Roots are only layers from here on; images that lost their tag to a newer generation go when nothing runs on them.
+for root in $(docker image ls --format '{{.Repository}}:{{.Tag}}' --filter label=org.hal9000.image=root); do
+    docker image rm "$root" >/dev/null 2>&1 || true
+done
+docker image prune --force --filter label=org.hal9000.image >/dev/null
