@@ -1,0 +1,83 @@
+#pragma once
+
+#include "base/result.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/** MCP servers on the host as the operator describes them. */
+namespace hal::server {
+
+/** shared: one process for all sessions. session: one process for each. */
+enum class Mode { shared, session };
+[[nodiscard]] std::string_view name(Mode mode);
+
+/** none: a namespace with nothing in it. parent: that of the workers, where ChromaDB is. host: the host's own. */
+enum class Network { none, parent, host };
+[[nodiscard]] std::string_view name(Network network);
+
+/** One server, every variable expanded. */
+struct ServerConfig {
+  std::string name;
+  std::vector<std::string> argv;
+  std::map<std::string, std::string> env;
+  /** Empty: its state directory. */
+  std::string cwd;
+  /** The server's own folder, kept for ever; made before it starts. STATE_DIRECTORY in its environment. */
+  std::string state_directory;
+  Mode mode = Mode::shared;
+  Network network = Network::host;
+  /** Bytes; 0: unlimited. */
+  std::uint64_t memory_max = 0;
+  /** Processes and threads; 0: unlimited. */
+  std::uint64_t tasks_max = 0;
+  /** From the end of its stdin to SIGTERM, and again from SIGTERM to SIGKILL. */
+  std::chrono::milliseconds stop_timeout{5000};
+  /** Sessions at once; in mode session also processes. */
+  std::uint64_t max_sessions = 64;
+  /** Requests in flight at the server, of all sessions; 0: no bound of its own. */
+  std::uint64_t max_requests = 0;
+  /** 0: a request waits as long as its client does. */
+  std::chrono::milliseconds request_timeout{0};
+
+  friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
+};
+
+/** What the reader needs to know besides the files. */
+struct ConfigOptions {
+  /** state_directory is `state_root`/NAME. */
+  std::string state_root;
+  /** What ${NAME} stands for, besides STATE_DIRECTORY; the daemon's own environment is never looked at. */
+  std::map<std::string, std::string> variables;
+};
+
+/** Servers and what the operator should know about how they were read, for the log. */
+struct ServerConfigs {
+  /** In name order. Disabled servers are left out. */
+  std::vector<ServerConfig> servers;
+  std::vector<std::string> notes;
+};
+
+/** Servers in one file and in all files together. */
+inline constexpr std::size_t max_servers = 256;
+
+/**
+ * Reads the text of one file in the `mcpServers` format of .mcp.json. `file` is only for messages. Errors
+ * (Errc::invalid_argument) name file, JSON path and problem.
+ */
+[[nodiscard]] Result<ServerConfigs> parse_servers(std::string_view text, std::string_view file,
+                                                  const ConfigOptions& options);
+
+/**
+ * Reads `file` and then the *.json of `directory` in name order; what is read later replaces a server of the same name.
+ * A missing file or directory is empty.
+ */
+[[nodiscard]] Result<ServerConfigs> read_servers(const std::string& file, const std::string& directory,
+                                                 const ConfigOptions& options);
+
+}  // namespace hal::server
