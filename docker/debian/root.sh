@@ -55,6 +55,7 @@ configure() {
 trim() {
     find usr/share/doc -mindepth 1 ! -type d ! -name copyright -delete
     find usr/share/doc -type d -empty -delete
+    find usr/share/doc -type f -name copyright -exec gzip -9n {} +
     (
         cd usr/share
         rm -rf base-files base-passwd bash-completion bug ca-certificates debconf debianutils dict doc-base dpkg \
@@ -63,8 +64,8 @@ trim() {
     # The packaging tools and perl are here because packages name them as dependencies of their scripts.
     (
         cd usr/bin
-        rm -f apt* bashbug c_rehash corelist cpan* deb-* debconf* dpkg* enc2xs encguess gzexe h2ph h2xs instmodsh \
-            json_pp libnetcfg perl* piconv pl2pm pod2* podchecker prove ptar* ptargrep savelog shasum splain \
+        rm -f apt* bashbug c_rehash captoinfo corelist cpan* deb-* debconf* dpkg* enc2xs encguess gzexe h2ph h2xs instmodsh \
+            json_pp libnetcfg openssl perl* piconv pl2pm pod2* podchecker prove ptar* ptargrep savelog shasum splain \
             streamzip tzselect update-alternatives xsubpp zipdetails
     )
     (
@@ -75,6 +76,10 @@ trim() {
     rm -rf usr/lib/*/perl usr/lib/*/perl-base usr/lib/*/gconv usr/lib/*/libperl.so* usr/lib/*/engines-3 \
         usr/lib/*/ossl-modules usr/lib/*/libgdbm*.so* usr/lib/*/libdb-5*.so usr/lib/*/sasl2 usr/lib/sasl2 \
         usr/lib/*/libmvec.so* usr/lib/*/libmemusage.so usr/lib/systemd usr/lib/mime
+    # Libraries that no program here loads.
+    rm -f usr/lib/*/libbrotlienc.so* usr/lib/*/libnss_hesiod.so* usr/lib/*/libnss_compat.so* usr/lib/*/libdebconfclient.so* \
+        usr/lib/*/libBrokenLocale.so* usr/lib/*/libpcprofile.so usr/lib/*/libformw.so* usr/lib/*/libmenuw.so* \
+        usr/lib/*/libpanelw.so* usr/lib/*/libmd.so* usr/bin/localedef
     rm -rf boot etc/alternatives etc/apt etc/ca-certificates etc/cron* etc/debconf.conf etc/default etc/dpkg etc/fstab \
         etc/init.d etc/logrotate.d etc/perl etc/python3 etc/rc?.d etc/sysctl* etc/systemd etc/update-motd.d
     # Of git: the client. Its servers, mail and Subversion parts need programs that are not here.
@@ -90,11 +95,17 @@ trim() {
     find usr -depth -type d -name __pycache__ -exec rm -rf {} +
     # Terminal descriptions: those of terminals in use; ncurses-base brings the basic ones in /lib/terminfo.
     if [ -d usr/share/terminfo ]; then
-        find usr/share/terminfo ! -type d ! -name 'alacritty*' ! -name 'foot*' ! -name 'gnome*' ! -name 'iterm2*' \
+        find usr/share/terminfo ! -type d ! -name 'alacritty*' ! -name 'gnome*' ! -name 'iterm2*' \
             ! -name 'konsole*' ! -name 'mintty*' ! -name 'putty*' ! -name 'st-*' ! -name 'vte*' ! -name 'xterm*' -delete
         find usr/share/terminfo -type d -empty -delete
+        # Terminals that bring their own description, which no package here has; all understand xterm's.
+        for name in foot foot-extra ghostty rio wezterm xterm-ghostty xterm-kitty; do
+            first=$(printf %.1s "$name")
+            mkdir -p "usr/share/terminfo/$first"
+            ln -s /lib/terminfo/x/xterm-256color "usr/share/terminfo/$first/$name"
+        done
     fi
-    find . -xdev -perm /6000 -type f -exec chmod ug-s {} +
+    find . -xdev -perm /6000 ! -type l -exec chmod ug-s {} +
 }
 
 unpack
