@@ -1,0 +1,287 @@
+#include "base/text.hpp"
+#include "json/json.hpp"
+#include "link/memory_file.hpp"
+#include "link/messages.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace hal::link {
+
+namespace {
+
+using Json = nlohmann::json;
+
+/** max_call_bytes, escaped as JSON text in JSON text is, and the rest of the message. */
+constexpr std::size_t document_bytes = 3 * max_call_bytes;
+constexpr json::Limits document_limits{.bytes = document_bytes, .depth = 4, .values = limits::json_values};
+
+/** Takes the members of one message; the first error is kept, and what nobody took is an error in the end. */
+class Members {
+ public:
+  Members(const Json& object, std::vector<UniqueFd> fds) : object_(object), fds_(std::move(fds)) {}
+
+  std::string text(const char* key) { return keep(json::string_at(object_, key), key); }
+  std::uint64_t number(const char* key) { return keep(json::unsigned_at(object_, key), key); }
+  std::vector<std::string> texts(const char* key) { return keep(json::strings_at(object_, key), key); }
+  std::optional<std::string> optional_text(const char* key) {
+    return keep(json::optional_string_at(object_, key), key);
+  }
+  std::optional<std::uint64_t> optional_number(const char* key) {
+    return keep(json::optional_unsigned_at(object_, key), key);
+  }
+
+  std::uint32_t number32(const char* key) {
+    const auto value = number(key);
+    if (value > UINT32_MAX) {
+      refuse(fmt::format("{}: is too large", key));
+    }
+    return static_cast<std::uint32_t>(value);
+  }
+  std::string name(const char* key) {
+    auto value = text(key);
+    if (!text::is_name(value)) {
+      refuse(fmt::format("{}: is no name", key));
+    }
+    return value;
+  }
+  InstanceId instance(const char* key = "instance") { return {number(key)}; }
+  std::optional<SessionId> session() {
+    auto value = optional_text("session");
+    return value ? std::optional(SessionId{std::move(*value)}) : std::nullopt;
+  }
+  const Json& array(const char* key) {
+    static const Json none = Json::array();
+    const auto* found = keep(json::array_at(object_, key), key);
+    return found != nullptr ? *found : none;
+  }
+
+  UniqueFd fd() {
+    if (next_fd_ == fds_.size()) {
+      refuse("a descriptor is missing");
+      return {};
+    }
+    return std::move(fds_[next_fd_++]);
+  }
+  [[nodiscard]] bool has_fd() const { return next_fd_ < fds_.size(); }
+
+  void refuse(std::string what) {
+    if (!error_) {
+      error_ = Error{Errc::protocol, std::move(what)};
+    }
+  }
+
+  /** Nothing left over, nothing wrong. */
+  [[nodiscard]] Result<void> finish() {
+    if (error_) {
+      return *error_;
+    }
+    if (has_fd()) {
+      return Error{Errc::protocol, "more descriptors than expected"};
+    }
+    if (taken_ + 1 < object_.size()) {  // 1: kind
+      return Error{Errc::protocol, "an unknown key"};
+    }
+    return {};
+  }
+
+ private:
+  template <class T>
+  T keep(Result<T> value, const char* key) {
+    taken_ += static_cast<std::size_t>(object_.contains(key));
+    if (!value) {
+      refuse(value.error().message);
+      return {};
+    }
+    return std::move(*value);
+  }
+
+  const Json& object_;
+  std::vector<UniqueFd> fds_;
+  std::size_t next_fd_ = 0;
+  std::size_t taken_ = 0;
+  std::optional<Error> error_;
+};
+
+// Braced initialisers are evaluated left to right, as the descriptors stand in the message.
+
+DaemonHello daemon_hello(Members& in) {
+  return {in.number("version")};
+}
+
+WorkerAdd worker_add(Members& in) {
+  return {WorkerId{in.name("id")}, in.number32("owner"), in.texts("servers"), in.has_fd() ? in.fd() : UniqueFd()};
+}
+
+WorkerRemove worker_remove(Members& in) {
+  return {WorkerId{in.name("id")}};
+}
+
+ServerSet server_set(Members& in) {
+  ServerSet message;
+  message.name = in.name("name");
+  const auto mode = in.text("mode");
+  if (mode != "shared" && mode != "session") {
+    in.refuse("mode: must be \"shared\" or \"session\"");
+  }
+  message.mode = mode == "shared" ? ServerMode::shared : ServerMode::session;
+  message.max_sessions = in.number("max_sessions");
+  message.max_requests = in.number("max_requests");
+  message.request_timeout_ms = in.number("request_timeout_ms");
+  return message;
+}
+
+ServerRemove server_remove(Members& in) {
+  return {in.name("name")};
+}
+
+InstanceAttach instance_attach(Members& in) {
+  return {in.name("server"), in.instance(), in.session(), in.fd(), in.fd()};
+}
+
+InstanceGone instance_gone(Members& in) {
+  return {in.name("server"), in.instance(), in.text("reason")};
+}
+
+ServerUnavailable server_unavailable(Members& in) {
+  return {in.name("server"), in.session(), in.text("reason"), in.optional_number("retry_in_ms")};
+}
+
+Call call(Members& in) {
+  return {in.number("id"), in.name("server"), in.text("method"), in.text("params")};
+}
+
+GatewayHello gateway_hello(Members& in) {
+  GatewayHello message;
+  message.version = in.number("version");
+  for (auto& worker : in.texts("workers")) {
+    message.workers.push_back({std::move(worker)});
+  }
+  for (const auto& held : in.array("instances")) {
+    auto server = json::string_at(held, "server", "instances[]");
+    auto instance = json::unsigned_at(held, "instance", "instances[]");
+    if (!server || !instance) {
+      in.refuse(!server ? server.error().message : instance.error().message);
+      break;
+    }
+    message.instances.push_back({std::move(*server), {*instance}});
+  }
+  return message;
+}
+
+InstanceRequest instance_request(Members& in) {
+  return {in.name("server"), in.session()};
+}
+
+InstanceRelease instance_release(Members& in) {
+  return {in.name("server"), in.instance()};
+}
+
+ServerReport server_report(Members& in) {
+  return {in.name("name"),
+          in.number("sessions"),
+          in.number("requests"),
+          in.number("errors"),
+          in.text("protocol_version"),
+          in.text("server_info"),
+          in.number("last_activity_usec")};
+}
+
+WorkerReport worker_report(Members& in) {
+  return {WorkerId{in.name("id")}, in.number("sessions"), in.number("last_activity_usec")};
+}
+
+CallResult call_result(Members& in) {
+  CallResult message;
+  message.id = in.number("id");
+  if (auto result = in.optional_text("result")) {
+    message.result = std::move(*result);
+    return message;
+  }
+  const auto code_name = in.text("code");
+  Error error{Errc::internal, in.text("error")};
+  for (const auto code : all_errcs) {
+    if (name(code) == code_name) {
+      error.code = code;
+    }
+  }
+  message.result = std::move(error);
+  return message;
+}
+
+template <class Variant>
+struct Decoder {
+  std::string_view kind;
+  Variant (*decode)(Members&);
+};
+
+template <class Variant, auto function>
+Variant as(Members& in) {
+  return function(in);
+}
+
+constexpr Decoder<ToGateway> to_gateway_decoders[] = {
+    {"hello", as<ToGateway, daemon_hello>},
+    {"worker_add", as<ToGateway, worker_add>},
+    {"worker_remove", as<ToGateway, worker_remove>},
+    {"server_set", as<ToGateway, server_set>},
+    {"server_remove", as<ToGateway, server_remove>},
+    {"instance_attach", as<ToGateway, instance_attach>},
+    {"instance_gone", as<ToGateway, instance_gone>},
+    {"server_unavailable", as<ToGateway, server_unavailable>},
+    {"call", as<ToGateway, call>},
+};
+
+constexpr Decoder<ToDaemon> to_daemon_decoders[] = {
+    {"hello", as<ToDaemon, gateway_hello>},
+    {"instance_request", as<ToDaemon, instance_request>},
+    {"instance_release", as<ToDaemon, instance_release>},
+    {"server_report", as<ToDaemon, server_report>},
+    {"worker_report", as<ToDaemon, worker_report>},
+    {"call_result", as<ToDaemon, call_result>},
+};
+
+template <class Variant, std::size_t count>
+Result<Variant> decode_any(io::Message message, const Decoder<Variant> (&decoders)[count]) {
+  if (message.bytes == in_memory_file && !message.fds.empty()) {
+    auto text = from_memory_file(message.fds.back(), document_bytes);
+    if (!text) {
+      return text.error();
+    }
+    message.fds.pop_back();
+    message.bytes = std::move(*text);
+  }
+  const auto object = json::parse(message.bytes, document_limits);
+  if (!object) {
+    return object.error().with("link message");
+  }
+  const auto kind = json::string_at(*object, "kind");
+  if (!kind) {
+    return kind.error().with("link message");
+  }
+  for (const auto& decoder : decoders) {
+    if (decoder.kind == *kind) {
+      Members members(*object, std::move(message.fds));
+      Variant decoded = decoder.decode(members);
+      if (const auto finished = members.finish(); !finished) {
+        return finished.error().with("link message " + *kind);
+      }
+      return decoded;
+    }
+  }
+  return Error{Errc::protocol, "link message of unknown kind " + text::printable(*kind)};
+}
+
+}  // namespace
+
+Result<ToGateway> decode_to_gateway(io::Message message) {
+  return decode_any(std::move(message), to_gateway_decoders);
+}
+
+Result<ToDaemon> decode_to_daemon(io::Message message) {
+  return decode_any(std::move(message), to_daemon_decoders);
+}
+
+}  // namespace hal::link

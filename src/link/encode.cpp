@@ -1,0 +1,163 @@
+#include "json/json.hpp"
+#include "link/memory_file.hpp"
+#include "link/messages.hpp"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace hal::link {
+
+namespace {
+
+using Json = nlohmann::json;
+using Fds = std::vector<UniqueFd>;
+
+const char* mode_name(ServerMode mode) {
+  return mode == ServerMode::shared ? "shared" : "session";
+}
+
+void put_session(Json& object, const std::optional<SessionId>& session) {
+  if (session) {
+    object["session"] = session->value;
+  }
+}
+
+Json to_json(DaemonHello& message, Fds&) {
+  return {{"kind", "hello"}, {"version", message.version}};
+}
+
+Json to_json(GatewayHello& message, Fds&) {
+  Json workers = Json::array();
+  for (const auto& worker : message.workers) {
+    workers.push_back(worker.value);
+  }
+  Json instances = Json::array();
+  for (const auto& held : message.instances) {
+    instances.push_back({{"server", held.server}, {"instance", held.instance.value}});
+  }
+  return {{"kind", "hello"},
+          {"version", message.version},
+          {"workers", std::move(workers)},
+          {"instances", std::move(instances)}};
+}
+
+Json to_json(WorkerAdd& message, Fds& fds) {
+  if (message.listener) {
+    fds.push_back(std::move(message.listener));
+  }
+  return {{"kind", "worker_add"}, {"id", message.id.value}, {"owner", message.owner}, {"servers", message.servers}};
+}
+
+Json to_json(WorkerRemove& message, Fds&) {
+  return {{"kind", "worker_remove"}, {"id", message.id.value}};
+}
+
+Json to_json(ServerSet& message, Fds&) {
+  return {{"kind", "server_set"},
+          {"name", message.name},
+          {"mode", mode_name(message.mode)},
+          {"max_sessions", message.max_sessions},
+          {"max_requests", message.max_requests},
+          {"request_timeout_ms", message.request_timeout_ms}};
+}
+
+Json to_json(ServerRemove& message, Fds&) {
+  return {{"kind", "server_remove"}, {"name", message.name}};
+}
+
+Json to_json(InstanceAttach& message, Fds& fds) {
+  fds.push_back(std::move(message.to_server));
+  fds.push_back(std::move(message.from_server));
+  Json object{{"kind", "instance_attach"}, {"server", message.server}, {"instance", message.instance.value}};
+  put_session(object, message.session);
+  return object;
+}
+
+Json to_json(InstanceGone& message, Fds&) {
+  return {{"kind", "instance_gone"},
+          {"server", message.server},
+          {"instance", message.instance.value},
+          {"reason", message.reason}};
+}
+
+Json to_json(ServerUnavailable& message, Fds&) {
+  Json object{{"kind", "server_unavailable"}, {"server", message.server}, {"reason", message.reason}};
+  put_session(object, message.session);
+  if (message.retry_in_ms) {
+    object["retry_in_ms"] = *message.retry_in_ms;
+  }
+  return object;
+}
+
+Json to_json(Call& message, Fds&) {
+  return {{"kind", "call"},
+          {"id", message.id},
+          {"server", message.server},
+          {"method", message.method},
+          {"params", message.params}};
+}
+
+Json to_json(InstanceRequest& message, Fds&) {
+  Json object{{"kind", "instance_request"}, {"server", message.server}};
+  put_session(object, message.session);
+  return object;
+}
+
+Json to_json(InstanceRelease& message, Fds&) {
+  return {{"kind", "instance_release"}, {"server", message.server}, {"instance", message.instance.value}};
+}
+
+Json to_json(ServerReport& message, Fds&) {
+  return {{"kind", "server_report"},
+          {"name", message.name},
+          {"sessions", message.sessions},
+          {"requests", message.requests},
+          {"errors", message.errors},
+          {"protocol_version", message.protocol_version},
+          {"server_info", message.server_info},
+          {"last_activity_usec", message.last_activity_usec}};
+}
+
+Json to_json(WorkerReport& message, Fds&) {
+  return {{"kind", "worker_report"},
+          {"id", message.id.value},
+          {"sessions", message.sessions},
+          {"last_activity_usec", message.last_activity_usec}};
+}
+
+Json to_json(CallResult& message, Fds&) {
+  if (message.result) {
+    return {{"kind", "call_result"}, {"id", message.id}, {"result", *message.result}};
+  }
+  const auto& error = message.result.error();
+  return {{"kind", "call_result"}, {"id", message.id}, {"code", name(error.code)}, {"error", error.message}};
+}
+
+template <class Variant>
+Result<io::Message> encode_any(Variant& message) {
+  io::Message datagram;
+  const Json object = std::visit([&](auto& kind) { return to_json(kind, datagram.fds); }, message);
+  datagram.bytes = json::dump(object);
+  if (datagram.bytes.size() > inline_bytes) {
+    auto file = to_memory_file(datagram.bytes);
+    if (!file) {
+      return file.error();
+    }
+    datagram.bytes = in_memory_file;
+    datagram.fds.push_back(std::move(*file));
+  }
+  return datagram;
+}
+
+}  // namespace
+
+Result<io::Message> encode(ToGateway message) {
+  return encode_any(message);
+}
+
+Result<io::Message> encode(ToDaemon message) {
+  return encode_any(message);
+}
+
+}  // namespace hal::link
