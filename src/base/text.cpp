@@ -5,8 +5,6 @@
 
 #include <sys/random.h>
 
-#include <cctype>
-
 #include <fmt/format.h>
 
 namespace hal::text {
@@ -68,7 +66,9 @@ std::string printable(std::string_view text, std::size_t max_bytes) {
     }
     const auto bytes = character_bytes(text);
     const auto lead = static_cast<unsigned char>(text.front());
-    if (bytes == 0 || lead < 0x20 || lead == 0x7F) {
+    // U+0080 to U+009F are control characters too: terminals take U+009B for the start of an escape sequence.
+    const bool c1_control = bytes == 2 && lead == 0xC2 && static_cast<unsigned char>(text[1]) < 0xA0;
+    if (bytes == 0 || lead < 0x20 || lead == 0x7F || c1_control) {
       out += fmt::format("\\x{:02x}", lead);
       text.remove_prefix(1);
     } else {
@@ -90,12 +90,37 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+namespace {
+
+/** Independent of the locale, which claudy sets. */
+bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+}  // namespace
+
+std::string valid_utf8(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto bytes = character_bytes(text);
+    if (bytes == 0 || text.front() == '\0') {
+      out += "\xEF\xBF\xBD";
+      text.remove_prefix(1);
+    } else {
+      out += text.substr(0, bytes);
+      text.remove_prefix(bytes);
+    }
+  }
+  return out;
+}
+
 bool is_name(std::string_view text) {
-  if (text.empty() || text.size() > limits::name_bytes || std::isalnum(static_cast<unsigned char>(text[0])) == 0) {
+  if (text.empty() || text.size() > limits::name_bytes || !is_alphanumeric(text[0])) {
     return false;
   }
   for (const char c : text) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '_' && c != '-') {
+    if (!is_alphanumeric(c) && c != '.' && c != '_' && c != '-') {
       return false;
     }
   }

@@ -33,6 +33,9 @@ template <class Number>
 /** Whether `text` is valid UTF-8 without overlong forms and surrogates. D-Bus refuses anything else. */
 [[nodiscard]] bool is_utf8(std::string_view text);
 
+/** `text` with every byte that is not part of valid UTF-8, and NUL, replaced by U+FFFD. */
+[[nodiscard]] std::string valid_utf8(std::string_view text);
+
 /** A name of a worker or server: a letter or digit, then letters, digits, '.', '_' and '-', 64 bytes at most. */
 [[nodiscard]] bool is_name(std::string_view text);
 

@@ -174,6 +174,18 @@ void Defer::cancel() {
   check(sd_event_source_set_enabled(raw(), SD_EVENT_OFF), "sd_event_source_set_enabled");
 }
 
+void post(Loop& loop, std::string name, std::function<void()> function) {
+  const auto state = std::make_shared<SourceState>();
+  state->loop = &loop;
+  state->name = std::move(name);
+  state->on_event = std::move(function);
+  void* held = hold(state);
+  finish(state, held, sd_event_add_defer(loop.raw(), &state->source, on_defer, held), Priority::normal,
+         "sd_event_add_defer");
+  (void)sd_event_source_set_floating(state->source, 1);
+  sd_event_source_unref(std::exchange(state->source, nullptr));
+}
+
 Signal::Signal(Loop& loop, int signal, std::string name, Callback callback) : Source(loop, std::move(name)) {
   state_->on_event = std::move(callback);
   void* held = hold(state_);
@@ -186,6 +198,13 @@ ChildExit::ChildExit(Loop& loop, pid_t pid, std::string name, Callback callback)
   void* held = hold(state_);
   finish(state_, held, sd_event_add_child(loop.raw(), &state_->source, pid, WEXITED, on_child, held),
          Priority::child_exit, "sd_event_add_child");
+}
+
+void ChildExit::abandon() noexcept {
+  state_->on_child = [](const siginfo_t&) {};
+  if (sd_event_source_set_floating(raw(), 1) >= 0) {
+    sd_event_source_unref(std::exchange(state_->source, nullptr));
+  }
 }
 
 void block_signals() {

@@ -68,6 +68,12 @@ class Defer : public Source {
   void cancel();
 };
 
+/**
+ * Runs `function` once in the next turn of the loop; nothing can cancel it. For an answer that is already known; wrap
+ * it with base/alive.hpp if it touches an object.
+ */
+void post(Loop& loop, std::string name, std::function<void()> function);
+
 /** A signal, which must be blocked in every thread beforehand (block_signals). */
 class Signal : public Source {
  public:
@@ -79,7 +85,10 @@ class Signal : public Source {
 class ChildExit : public Source {
  public:
   using Callback = std::function<void(const siginfo_t&)>;
+  /** Throws std::system_error when the process has no descriptor left to watch the child with. */
   ChildExit(Loop& loop, pid_t pid, std::string name, Callback callback);
+  /** Leaves it to the loop to reap the child whenever it ends; the callback is not called any more. */
+  void abandon() noexcept;
 };
 
 /**

@@ -19,6 +19,8 @@ struct DetachedMount {
   std::string real_path;
   /** Whether the owner's uid and gid appear as the worker's. If not, the worker's programs must run as the owner. */
   bool mapped = false;
+  /** The primary group of the user whose rights were used. */
+  gid_t group = 0;
 };
 
 /** What the worker folder needs of mounts and namespaces; `host` implements it with forked children. */
@@ -33,6 +35,9 @@ class Binder {
     std::string path;
     int directory = -1;
     bool read_only = false;
+    /** Makes the last part of `path`, mode 0700 and owned by the user, where it does not exist yet. Its parent must be
+     *  a directory only root can write to. */
+    bool create = false;
   };
   /**
    * Opens a directory with the user's rights and clones it with all mounts below it. Errors name the path:

@@ -49,6 +49,9 @@ class Registry {
   /** Read at this moment from the control groups; zeros where nothing runs. */
   [[nodiscard]] virtual ContainerUsage usage(const WorkerId& id) const = 0;
 
+  /** A new listening socket in place of the worker's old one, for a gateway that has lost it. */
+  [[nodiscard]] virtual Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) = 0;
+
   /** Answers when the worker runs (or at once, see SpawnRequest::wait). A failure leaves nothing behind. */
   virtual void spawn(SpawnRequest request, Done<WorkerId> done) = 0;
 

@@ -1,0 +1,232 @@
+#include "worker/init_channel.hpp"
+
+#include "base/log.hpp"
+#include "base/text.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::worker {
+
+namespace {
+
+/** execve of a large program from a cold disk takes a second or two. */
+constexpr auto start_deadline = std::chrono::seconds(20);
+/** After a new connection PID 1 says at once what still runs; what it has not named by then has ended unseen. */
+constexpr auto settle_time = std::chrono::seconds(2);
+/** Endings remembered for those who ask late. */
+constexpr std::size_t remembered_endings = 256;
+
+}  // namespace
+
+Result<std::unique_ptr<InitChannel>> InitChannel::open(event::Loop& loop, const std::string& path, std::string name,
+                                                       Callbacks callbacks) {
+  auto listening = io::listen_unix(path, SOCK_SEQPACKET, 0666);
+  if (!listening) {
+    return listening.error();
+  }
+  return std::make_unique<InitChannel>(loop, *std::move(listening), std::move(name), std::move(callbacks));
+}
+
+InitChannel::InitChannel(event::Loop& loop, UniqueFd listening, std::string name, Callbacks callbacks)
+    : loop_(loop),
+      name_(std::move(name)),
+      callbacks_(std::move(callbacks)),
+      next_id_(text::random_u64()),
+      settle_(loop, name_ + " (settle)", [this] { settle_unknown(); }),
+      listener_(loop, std::move(listening), name_,
+                [this](UniqueFd connection, io::PeerCredentials peer) { accept(std::move(connection), peer.pid); }) {}
+
+void InitChannel::set_container_pid(pid_t pid) {
+  if (pid == container_pid_) {
+    return;
+  }
+  container_pid_ = pid;
+  channel_.reset();
+  if (waiting_connection_) {
+    accept(std::move(waiting_connection_), waiting_peer_);
+  }
+}
+
+void InitChannel::accept(UniqueFd connection, pid_t peer) {
+  if (container_pid_ == 0) {
+    waiting_connection_ = std::move(connection);
+    waiting_peer_ = peer;
+    return;
+  }
+  if (peer != container_pid_) {
+    log::warning({}, "{}: refused a connection of process {}, which is not the container's PID 1 ({})", name_, peer,
+                 container_pid_);
+    return;
+  }
+  adopt_connection(std::move(connection));
+}
+
+void InitChannel::adopt_connection(UniqueFd connection) {
+  channel_ = std::make_unique<io::MessageChannel>(
+      loop_, std::move(connection), name_ + " (connection)",
+      io::MessageChannel::Callbacks{[this](io::Message message) { on_message(std::move(message)); },
+                                    [this](const Error& reason) { on_closed(reason); }});
+}
+
+void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done) {
+  request.id = ExecId{next_id_++};
+  const ExecId id = request.id;
+  Pending pending;
+  pending.done = std::move(done);
+  pending.terminal = request.terminal;
+  Result<void> sent;
+  if (!connected()) {
+    sent = Error{Errc::disconnected, "the worker's init is not connected"};
+  } else if (auto datagram = init::encode(request); !datagram) {
+    sent = datagram.error();
+  } else {
+    sent = channel_->send(*std::move(datagram), std::move(fds));
+  }
+  // A failure known now is told from the loop all the same: never from inside the call.
+  const auto error =
+      sent ? Error{Errc::timed_out, "the worker's init did not start the program in time"} : sent.error();
+  pending.deadline =
+      std::make_unique<event::Timer>(loop_, name_ + " (start)", [this, id, error] { finish_start(id, error); });
+  pending.deadline->arm(sent ? start_deadline : std::chrono::seconds(0));
+  pending_.emplace(id, std::move(pending));
+}
+
+void InitChannel::wait(ExecId id, Done<int> done) {
+  if (const auto it = running_.find(id); it != running_.end()) {
+    it->second.push_back(std::move(done));
+    return;
+  }
+  const auto ended = std::find_if(ended_.begin(), ended_.end(), [id](const auto& entry) { return entry.first == id; });
+  Result<int> known = Error{Errc::not_found, fmt::format("no program {} was started here", id.value)};
+  if (ended != ended_.end()) {
+    known = ended->second;
+  }
+  event::post(loop_, name_ + " (wait)", [known, done = std::move(done)] { done(known); });
+}
+
+Result<void> InitChannel::resize(ExecId id, TerminalSize size) {
+  if (!running_.contains(id)) {
+    return Error{Errc::not_found, fmt::format("no program {} runs here", id.value)};
+  }
+  init::Request request;
+  request.kind = init::RequestKind::resize;
+  request.id = id;
+  request.rows = size.rows;
+  request.columns = size.columns;
+  auto datagram = init::encode(request);
+  if (!datagram) {
+    return datagram.error();
+  }
+  if (!connected()) {
+    return Error{Errc::disconnected, "the worker's init is not connected"};
+  }
+  return channel_->send(*std::move(datagram));
+}
+
+void InitChannel::on_message(io::Message message) {
+  const auto record = init::decode_record(message.bytes);
+  if (!record || message.fds.size() != init::fds_with(*record)) {
+    log::warning({}, "{}: a malformed record; connection closed", name_);
+    channel_.reset();
+    return;
+  }
+  on_record(*record, std::move(message.fds));
+}
+
+void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fds) {
+  switch (record.kind) {
+    case init::RecordKind::hello:
+      confirmed_.clear();
+      settle_.arm(settle_time);
+      callbacks_.on_connected((record.flags & init::record_main_started) != 0);
+      break;
+    case init::RecordKind::running:
+      running_.try_emplace(record.id);
+      confirmed_[record.id] = true;
+      break;
+    case init::RecordKind::started:
+      running_.try_emplace(record.id);
+      confirmed_[record.id] = true;
+      finish_start(record.id, Stream{fds.empty() ? UniqueFd() : std::move(fds.front()), record.id});
+      break;
+    case init::RecordKind::failed:
+      finish_start(record.id, errno_error("cannot start the program", record.error));
+      break;
+    case init::RecordKind::exited:
+      finish_exec(record.id, process::exit_status(record.status).code);
+      break;
+    case init::RecordKind::main_exited:
+      finish_exec(record.id, process::exit_status(record.status).code);
+      callbacks_.on_main_exited(process::exit_status(record.status));
+      break;
+  }
+}
+
+void InitChannel::finish_start(ExecId id, Result<Stream> result) {
+  const auto it = pending_.find(id);
+  if (it == pending_.end()) {
+    return;
+  }
+  const auto done = std::move(it->second.done);
+  pending_.erase(it);
+  done(std::move(result));
+}
+
+void InitChannel::finish_exec(ExecId id, int code) {
+  ended_.emplace_back(id, code);
+  if (ended_.size() > remembered_endings) {
+    ended_.pop_front();
+  }
+  confirmed_.erase(id);
+  if (auto node = running_.extract(id)) {
+    for (const auto& done : node.mapped()) {
+      done(code);
+    }
+  }
+}
+
+void InitChannel::settle_unknown() {
+  std::vector<ExecId> unknown;
+  for (const auto& [id, waiters] : running_) {
+    if (!confirmed_.contains(id)) {
+      unknown.push_back(id);
+    }
+  }
+  for (const auto id : unknown) {
+    if (auto node = running_.extract(id)) {
+      for (const auto& done : node.mapped()) {
+        done(Error{Errc::disconnected, "the program ended while the worker's init was not connected"});
+      }
+    }
+  }
+}
+
+void InitChannel::on_closed(const Error& reason) {
+  channel_.reset();
+  log::debug({}, "{}: {}", name_, reason.message);
+  while (!pending_.empty()) {
+    finish_start(pending_.begin()->first, Error{Errc::disconnected, "the worker's init went away"});
+  }
+}
+
+void InitChannel::fail_all(const Error& error) {
+  channel_.reset();
+  waiting_connection_.reset();
+  container_pid_ = 0;
+  while (!pending_.empty()) {
+    finish_start(pending_.begin()->first, error);
+  }
+  while (!running_.empty()) {
+    const auto node = running_.extract(running_.begin());
+    for (const auto& done : node.mapped()) {
+      done(error);
+    }
+  }
+}
+
+}  // namespace hal::worker

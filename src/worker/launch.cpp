@@ -1,0 +1,237 @@
+#include "worker/launch.hpp"
+
+#include "base/log.hpp"
+#include "base/names.hpp"
+#include "worker/container_spec.hpp"
+
+#include <fcntl.h>
+
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::worker {
+
+namespace {
+
+/** hal9000-init starts in a millisecond; a machine under load takes longer. */
+constexpr auto init_deadline = std::chrono::seconds(15);
+
+}  // namespace
+
+std::vector<std::string> environment(const Worker& worker, const std::map<std::string, std::string>& extra) {
+  std::map<std::string, std::string> merged = {
+      {"HOME", names::worker_home},
+      {"USER", "claude"},
+      {"LOGNAME", "claude"},
+      {"SHELL", "/bin/bash"},
+      {"LANG", "C.UTF-8"},
+      {"TERM", "xterm-256color"},
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+      {"HAL9000_WORKER", worker.id.value},
+  };
+  for (const auto* layer : {&worker.env, &extra}) {
+    for (const auto& [name, value] : *layer) {
+      merged[name] = value;
+    }
+  }
+  std::vector<std::string> result;
+  result.reserve(merged.size());
+  for (const auto& [name, value] : merged) {
+    result.push_back(name + "=" + value);
+  }
+  return result;
+}
+
+Launch::Launch(const Context& context, Worker worker, InitChannel& init, ContainerId parent, DetachedMount workspace,
+               Done<Worker> done)
+    : context_(context),
+      worker_(std::move(worker)),
+      init_(init),
+      parent_(std::move(parent)),
+      workspace_(std::move(workspace)),
+      done_(std::move(done)),
+      init_deadline_(context.loop, "worker init deadline", [this] {
+        fail({Errc::timed_out, "the container runs, but its hal9000-init did not connect"});
+      }) {
+  worker_.container = {};
+  worker_.pid = 0;
+  open_home();
+}
+
+void Launch::cancel(const Error& error) {
+  cancelled_ = error;
+  if (awaiting_init_) {
+    fail(error);
+  }
+}
+
+template <class T>
+bool Launch::failed(const Result<T>& result, std::string_view step) {
+  if (cancelled_) {
+    fail(*cancelled_);
+    return true;
+  }
+  if (!result) {
+    fail(result.error().with(step));
+    return true;
+  }
+  return false;
+}
+
+void Launch::open_home() {
+  Binder::OpenRequest request;
+  request.user = worker_.owner;
+  request.path = fmt::format("{}/user/{}", context_.settings.state_dir, worker_.owner);
+  request.create = true;
+  context_.binder.open(request, alive_.wrap([this](Result<DetachedMount> mount) {
+    if (!failed(mount, "open the owner's Claude home")) {
+      home_ = *std::move(mount);
+      create();
+    }
+  }));
+}
+
+void Launch::create() {
+  std::optional<std::pair<uid_t, gid_t>> run_as;
+  if (!workspace_.mapped || !home_->mapped) {
+    if (worker_.owner == 0) {
+      return fail({Errc::unavailable, fmt::format("{}: its file system has no id-mapped mounts, and a worker of root's "
+                                                  "without them would run as root",
+                                                  workspace_.real_path)});
+    }
+    log::info({{names::field_worker, worker_.id.value}},
+              "worker {}: the file system of {} has no id-mapped mounts; its programs run as uid {}", worker_.name,
+              workspace_.real_path, worker_.owner);
+    run_as = {worker_.owner, workspace_.group};
+  }
+  auto spec = worker_spec(context_.settings, worker_, parent_, run_as);
+  context_.runtime.create(spec, alive_.wrap([this](Result<ContainerId> id) {
+    if (id) {
+      worker_.container = *id;
+    }
+    if (!failed(id, "create the container")) {
+      start();
+    }
+  }));
+}
+
+void Launch::start() {
+  context_.runtime.start(worker_.container, alive_.wrap([this](Result<void> started) {
+    if (!failed(started, "start the container")) {
+      inspect();
+    }
+  }));
+}
+
+void Launch::inspect() {
+  context_.runtime.inspect(worker_.container, alive_.wrap([this](Result<ContainerInfo> info) {
+    if (failed(info, "inspect the container")) {
+      return;
+    }
+    if (info->status != ContainerStatus::running || info->pid == 0) {
+      return fail({Errc::unavailable, fmt::format("the container ended at once with code {}", info->exit_code)});
+    }
+    worker_.pid = info->pid;
+    init_.set_container_pid(info->pid);
+    await_init();
+  }));
+}
+
+void Launch::await_init() {
+  if (connected_) {
+    place();
+    return;
+  }
+  awaiting_init_ = true;
+  init_deadline_.arm(init_deadline);
+}
+
+void Launch::on_init_connected() {
+  connected_ = true;
+  if (awaiting_init_) {
+    awaiting_init_ = false;
+    init_deadline_.disarm();
+    place();
+  }
+}
+
+void Launch::place() {
+  std::vector<Binder::Placement> placements;
+  placements.push_back({std::move(workspace_.tree), names::worker_workspace});
+  placements.push_back({std::move(home_->tree), names::worker_home});
+  context_.binder.place(worker_.pid, std::move(placements), alive_.wrap([this](Result<void> placed) {
+    if (!failed(placed, "mount the project into the worker")) {
+      configure();
+    }
+  }));
+}
+
+void Launch::configure() {
+  // Runs in the worker with the worker's rights: what lies in a home is not for the daemon to read or write.
+  init::Request request;
+  request.kind = init::RequestKind::exec;
+  request.cwd = "/";
+  request.argv = {names::worker_relay, "configure"};
+  request.env = environment(worker_);
+  UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  std::vector<UniqueFd> fds;
+  fds.push_back(null.duplicate());
+  fds.push_back(null.duplicate());
+  fds.push_back(std::move(null));
+  init_.start(std::move(request), std::move(fds), alive_.wrap([this](Result<Stream> stream) {
+    if (failed(stream, "merge the Claude configuration")) {
+      return;
+    }
+    init_.wait(stream->id, alive_.wrap([this](Result<int> code) {
+      if (failed(code, "merge the Claude configuration")) {
+        return;
+      }
+      if (*code != 0) {
+        worker_.reason = "the MCP servers could not be written into ~/.claude.json; see hal9000-mcp configure";
+        log::warning({{names::field_worker, worker_.id.value}},
+                     "worker {}: hal9000-mcp configure ended with code {}: the owner's .claude.json is left as it is",
+                     worker_.name, *code);
+      }
+      start_main();
+    }));
+  }));
+}
+
+void Launch::start_main() {
+  init::Request request;
+  request.kind = init::RequestKind::main;
+  request.cwd = names::worker_workspace;
+  request.argv = worker_.command;
+  request.env = environment(worker_);
+  init_.start(std::move(request), {}, alive_.wrap([this](Result<Stream> stream) {
+    if (!failed(stream, "start " + worker_.command.front())) {
+      worker_.state = State::running;
+      finish(std::move(worker_));
+    }
+  }));
+}
+
+void Launch::fail(const Error& error) {
+  awaiting_init_ = false;
+  init_deadline_.disarm();
+  if (worker_.container.value.empty()) {
+    return finish(error);
+  }
+  context_.runtime.remove(worker_.container, true, alive_.wrap([this, error](Result<void> removed) {
+    if (!removed) {
+      // The engine is likely gone; the container carries our labels and is removed when the engine is back.
+      log::warning({{names::field_worker, worker_.id.value}}, "container {} of the failed launch: {}",
+                   worker_.container.value, removed.error().message);
+    }
+    finish(error);
+  }));
+}
+
+void Launch::finish(Result<Worker> result) {
+  const auto done = std::exchange(done_, nullptr);
+  done(std::move(result));  // destroys this
+}
+
+}  // namespace hal::worker

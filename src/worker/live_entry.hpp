@@ -1,0 +1,55 @@
+#pragma once
+
+#include "worker/live_registry.hpp"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+/** What the two source files of LiveRegistry share. */
+namespace hal::worker {
+
+struct LiveRegistry::Entry {
+  Worker worker;
+  std::unique_ptr<InitChannel> init;
+  /** While a container is being made for it. Declared after init, which it uses. */
+  std::unique_ptr<Launch> launch;
+  /** Others see the worker: its project is opened and its name settled. */
+  bool announced = false;
+  /** The spawn was answered before the worker ran; a failure leaves it in state failed. */
+  bool answer_early = false;
+  /** Removed while it was being made: forget it when the launch has tidied up. */
+  bool removed = false;
+  bool out_of_memory = false;
+  /** The caller's directory until it has been opened. */
+  UniqueFd directory;
+  std::vector<Done<WorkerId>> spawn_waiters;
+};
+
+template <class T>
+void LiveRegistry::answer(Done<T> done, Result<T> result) {
+  event::post(
+      parts_.loop, "worker answer",
+      [done = std::move(done), result = std::make_shared<Result<T>>(std::move(result))] { done(std::move(*result)); });
+}
+
+template <class T>
+LiveRegistry::Entry* LiveRegistry::running(const WorkerId& id, const Done<T>& done) {
+  Entry* found = entry(id);
+  if (found == nullptr || !found->announced) {
+    answer(done, Result<T>(Error{Errc::not_found, "there is no worker " + id.value}));
+    return nullptr;
+  }
+  if (found->worker.state != State::running) {
+    answer(done,
+           Result<T>(Error{Errc::busy, fmt::format("worker {} is {}{}", found->worker.name, name(found->worker.state),
+                                                   found->worker.reason.empty() ? "" : ": ") +
+                                           found->worker.reason}));
+    return nullptr;
+  }
+  return found;
+}
+
+}  // namespace hal::worker

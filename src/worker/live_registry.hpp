@@ -1,0 +1,110 @@
+#pragma once
+
+#include "base/alive.hpp"
+#include "worker/launch.hpp"
+#include "worker/output_reader.hpp"
+#include "worker/parent.hpp"
+#include "worker/registry.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace hal::worker {
+
+/**
+ * The registry over a real runtime and binder.
+ *
+ * What the engine knows is asked of the engine: every event makes the worker's container be inspected, and the answer
+ * decides the state. What it does not know (owner's project, command, environment) is in the worker's record.
+ */
+class LiveRegistry final : public Registry {
+ public:
+  struct Parts {
+    event::Loop& loop;
+    Runtime& runtime;
+    Binder& binder;
+    const Settings& settings;
+    /** The namespace holder workers join; its id is empty while there is none. */
+    std::function<ContainerId()> parent;
+    /** Names of the MCP servers that exist. */
+    std::function<std::vector<std::string>()> servers;
+    /** What the processes of a container use, by its PID 1. */
+    std::function<ContainerUsage(pid_t)> usage;
+  };
+
+  explicit LiveRegistry(Parts parts);
+  ~LiveRegistry() override;
+
+  /** The engine is there (again): takes up what runs and is ours, removes what nobody knows. */
+  void reconcile(Done<void> done);
+  /** A hint that something happened to a container. */
+  void on_container_event(const ContainerEvent& event);
+
+  void set_listener(Listener* listener) override { listener_ = listener; }
+  [[nodiscard]] const Worker* find(const WorkerId& id) const override;
+  [[nodiscard]] const Worker* find(uid_t owner, std::string_view name) const override;
+  [[nodiscard]] std::vector<const Worker*> all() const override;
+  [[nodiscard]] ContainerUsage usage(const WorkerId& id) const override;
+  [[nodiscard]] Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) override;
+
+  void spawn(SpawnRequest request, Done<WorkerId> done) override;
+  void attach(const WorkerId& id, TerminalSize size, std::string term, Done<Stream> done) override;
+  void exec(const WorkerId& id, ExecRequest request, Done<Stream> done) override;
+  void wait_exec(const WorkerId& id, ExecId exec, Done<int> done) override;
+  Result<void> resize(const WorkerId& id, ExecId exec, TerminalSize size) override;
+  void send(const WorkerId& id, std::string text, Done<void> done) override;
+  void capture(const WorkerId& id, std::uint32_t lines, Done<std::string> done) override;
+  void logs(const WorkerId& id, LogOptions options, Done<UniqueFd> done) override;
+  void stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) override;
+  void kill(const WorkerId& id, std::string signal, Done<void> done) override;
+  void remove(const WorkerId& id, Done<void> done) override;
+  void restart(const WorkerId& id, Done<void> done) override;
+  void pause(const WorkerId& id, Done<void> done) override;
+  void resume(const WorkerId& id, Done<void> done) override;
+  void set_limits(const WorkerId& id, LimitChange change, Done<void> done) override;
+
+ private:
+  struct Entry;
+
+  [[nodiscard]] Entry* entry(const WorkerId& id) const;
+  [[nodiscard]] Entry* entry_of(const ContainerId& container) const;
+  /** The entry if its worker is running; otherwise answers `done` with the error. */
+  template <class T>
+  Entry* running(const WorkerId& id, const Done<T>& done);
+  template <class T>
+  void answer(Done<T> done, Result<T> result);
+
+  [[nodiscard]] Result<Worker> plan(const SpawnRequest& request) const;
+  [[nodiscard]] Result<void> check_room(uid_t owner);
+  void opened(const WorkerId& id, Result<DetachedMount> mount);
+  [[nodiscard]] Result<void> claim_name(Entry& entry);
+  [[nodiscard]] Result<void> open_init_channel(Entry& entry);
+  void launch(Entry& entry, DetachedMount workspace, Done<void> done);
+  void finish_spawn(const WorkerId& id, const Result<void>& result);
+  void reopen(const WorkerId& id, Done<void> done);
+
+  void adopt(Worker record, const ContainerInfo& info);
+  void refresh(const WorkerId& id, Done<void> done);
+  void apply(Entry& entry, const ContainerInfo& info);
+  void ended(Entry& entry, State state, int exit_code, std::string reason);
+  void lost_container(Entry& entry);
+  void run_tool(Entry& entry, std::vector<std::string> argv, std::size_t max_output, Done<std::string> done);
+
+  void changed(Entry& entry);
+  void erase(const WorkerId& id);
+  [[nodiscard]] std::string records() const;
+
+  Parts parts_;
+  Listener* listener_ = nullptr;
+  std::map<WorkerId, std::unique_ptr<Entry>> entries_;
+  std::map<std::uint64_t, std::unique_ptr<OutputReader>> readers_;
+  std::map<std::uint64_t, OperationHandle> log_streams_;
+  std::uint64_t next_serial_ = 1;
+  Alive alive_;
+};
+
+}  // namespace hal::worker

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "worker/worker.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace hal::worker {
+
+/** A kind of worker: what is not asked for at the spawn comes from here. */
+struct Profile {
+  std::string image;
+  std::vector<std::string> command;
+  std::map<std::string, std::string> env;
+  Limits limits;
+};
+
+/** What the configuration decides about workers and their parent. */
+struct Settings {
+  /** Value of the label by which this daemon knows its own containers; two daemons at one engine need two. */
+  std::string instance = "system";
+  /** Sockets, one folder a worker below `worker/`. */
+  std::string run_dir = "/run/hal9000";
+  std::string state_dir = "/var/lib/hal9000";
+  /** The static programs that are mounted into every worker. */
+  std::string init_program;
+  std::string relay_program;
+
+  std::string default_profile = "base";
+  std::map<std::string, Profile> profiles;
+
+  std::string parent_image = "hal9000/parent";
+  /** The engine network of the namespace holder: "bridge", "none" or a name. Never replaced by another silently. */
+  std::string parent_network = "bridge";
+  std::uint64_t parent_memory_bytes = std::uint64_t{64} << 20;
+  std::uint64_t chroma_memory_bytes = std::uint64_t{2} << 30;
+};
+
+}  // namespace hal::worker
