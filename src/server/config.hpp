@@ -48,6 +48,12 @@ struct ServerConfig {
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };
 
+/**
+ * 16 hexadecimal digits of all that matters to a running process, so that one started with other settings is known.
+ * Limits that the gateway or the supervisor keep do not count.
+ */
+[[nodiscard]] std::string fingerprint(const ServerConfig& config);
+
 /** What the reader needs to know besides the files. */
 struct ConfigOptions {
   /** state_directory is `state_root`/NAME. */

@@ -38,6 +38,8 @@ struct Survivor {
   InstanceId instance;
   pid_t main_pid = 0;
   std::string unit;
+  /** Of the configuration it was started with, see fingerprint(). */
+  std::string fingerprint;
 };
 
 /** How a process ended. */
@@ -71,7 +73,7 @@ class Launcher {
   /**
    * Ends a process whose stdin was closed just now: it has `grace` to end by itself, then SIGTERM, after `grace` again
    * SIGKILL, always to all processes it has made. The listener hears of the end. Unknown instances are ignored; a start
-   * that is still under way is answered with Errc::cancelled.
+   * that is still under way may be answered with Errc::cancelled; the listener then hears nothing of it.
    */
   virtual void stop(InstanceId instance, std::chrono::milliseconds grace) = 0;
 

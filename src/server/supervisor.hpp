@@ -23,8 +23,8 @@ namespace hal::server {
 
 /**
  * starting: also while a server waits for the parent's network namespace or for the gateway. backoff: failed and will
- * be started again. failed: a crash loop, or a program that cannot be started; until the operator starts it. In mode
- * session `running` means that sessions can be had.
+ * be started again. failed: a crash loop, until the operator starts it or its configuration changes. In mode session
+ * `running` means that sessions can be had.
  */
 enum class State { stopped, starting, running, backoff, failed };
 /** The state's name on D-Bus. */
@@ -58,9 +58,9 @@ struct HeldInstance {
  * The stdio of a process is the gateway's from on_instance_ready on. Nothing is started before the first reconcile()
  * and between disconnected() and the next one, for nobody could use it.
  */
-class Supervisor : private Launcher::Listener {
+class Supervisor {
  public:
-  /** Told of every change, after it happened, never from inside the call that causes it unless that says so. */
+  /** Told of every change, after it happened, never from inside a call of the supervisor. */
   class Listener {
    public:
     virtual ~Listener() = default;
@@ -92,13 +92,14 @@ class Supervisor : private Launcher::Listener {
   /** Loop, launcher and listener must outlive the supervisor. */
   Supervisor(event::Loop& loop, Launcher& launcher, Listener& listener, Options options);
   Supervisor(event::Loop& loop, Launcher& launcher, Listener& listener);
-  ~Supervisor() override;
+  /** Leaves to the launcher what becomes of the processes; nobody is told anything any more. */
+  ~Supervisor();
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
   /**
    * The servers that shall exist from now on. Unchanged ones are left alone, changed ones restarted (a change of mere
-   * limits of the gateway's is only reported), missing ones stopped and forgotten. The listener is called from inside.
+   * limits of the gateway's is only reported), missing ones stopped and forgotten.
    */
   void apply(std::vector<ServerConfig> configs);
 
@@ -120,7 +121,10 @@ class Supervisor : private Launcher::Listener {
   /** In name order. */
   [[nodiscard]] std::vector<const Server*> all() const;
 
-  /** Answer when it runs (or failed to), or has ended. not_found for an unknown name. */
+  /**
+   * Answer when it runs, failed to start or has ended. not_found for an unknown name; unavailable, with the reason,
+   * for a start that has to wait for the namespace or the gateway and will come by itself.
+   */
   void start(std::string_view name, Done<void> done);
   void stop(std::string_view name, Done<void> done);
   void restart(std::string_view name, Done<void> done);
@@ -138,9 +142,8 @@ class Supervisor : private Launcher::Listener {
 
  private:
   class Impl;
-  void on_instance_exit(InstanceId instance, const InstanceExit& exit) override;
-
-  std::unique_ptr<Impl> impl_;
+  /** Shared with the completions under way, which look whether it still lives. */
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace hal::server

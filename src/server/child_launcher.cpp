@@ -1,0 +1,143 @@
+#include "server/child_launcher.hpp"
+
+#include "base/log.hpp"
+#include "base/names.hpp"
+#include "process/child.hpp"
+#include "process/spawn.hpp"
+#include "server/stderr_log.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::server {
+
+/** One running process with its stderr. */
+class ChildLauncher::Instance {
+ public:
+  Instance(ChildLauncher& owner, InstanceId id, const std::string& server, pid_t pid, UniqueFd stderr_fd)
+      : owner_(owner),
+        id_(id),
+        stderr_(owner.loop_, std::move(stderr_fd), server),
+        timer_(owner.loop_, "stop " + server, [this] { escalate(); }),
+        child_(owner.loop_, pid, "server " + server, [this](const process::ExitStatus& status) { on_exit(status); }) {}
+
+  [[nodiscard]] pid_t pid() const noexcept { return child_.pid(); }
+
+  void stop(std::chrono::milliseconds grace) {
+    if (next_signal_ == 0) {
+      next_signal_ = SIGTERM;
+      grace_ = grace;
+      timer_.arm(grace);
+    }
+  }
+
+ private:
+  void escalate() {
+    child_.kill_group(next_signal_);
+    if (next_signal_ == SIGTERM) {
+      next_signal_ = SIGKILL;
+      timer_.arm(grace_);
+    }
+  }
+
+  void on_exit(const process::ExitStatus& status) {
+    stderr_.drain();
+    const auto last = stderr_.last_lines();
+    owner_.on_exit(id_, {last.empty() ? status.describe() : fmt::format("{}; last stderr: {}", status.describe(), last),
+                         status.code == 0});  // destroys this
+  }
+
+  ChildLauncher& owner_;
+  InstanceId id_;
+  StderrLog stderr_;
+  event::Timer timer_;
+  std::chrono::milliseconds grace_{0};
+  /** Of the stop under way; 0: none is. */
+  int next_signal_ = 0;
+  process::Child child_;
+};
+
+ChildLauncher::ChildLauncher(event::Loop& loop, const std::string& user)
+    : loop_(loop), account_(find_account(user)), answer_later_(loop, "child launcher answers", [this] {
+        const auto answers = std::exchange(answers_, {});
+        for (const auto& call : answers) {
+          call();
+        }
+      }) {
+  if (::geteuid() == 0 && !account_) {
+    log::warning({}, "there is no user {}: MCP servers run as root", user);
+  }
+}
+
+ChildLauncher::~ChildLauncher() = default;
+
+void ChildLauncher::start(const LaunchSpec& spec, Done<Launched> done) {
+  auto launched = launch(spec);
+  // Shared, for a std::function must be copyable. The answer precedes the process's exit: see event::Priority.
+  auto result = std::make_shared<Result<Launched>>(std::move(launched));
+  answer([done = std::move(done), result] { done(std::move(*result)); });
+}
+
+Result<Launched> ChildLauncher::launch(const LaunchSpec& spec) {
+  if ((spec.config.memory_max > 0 || spec.config.tasks_max > 0) && !std::exchange(told_of_limits_, true)) {
+    log::info({}, "memory_max and tasks_max of MCP servers need systemd and are not kept here");
+  }
+  if (auto made = make_state_directory(spec.config.state_directory, account_); !made) {
+    return made.error();
+  }
+  auto pipes = make_stdio();
+  int errors[2];
+  if (!pipes) {
+    return pipes.error();
+  }
+  if (::pipe2(errors, O_CLOEXEC) != 0) {
+    return errno_error("pipe2");
+  }
+  UniqueFd stderr_read(errors[0]);
+  const UniqueFd stderr_write(errors[1]);
+  process::SpawnSpec child;
+  child.argv = spec.config.argv;
+  child.env = environment(spec.config);
+  child.cwd = spec.config.cwd.empty() ? spec.config.state_directory : spec.config.cwd;
+  child.fds = {{0, pipes->server_in.get()}, {1, pipes->server_out.get()}, {2, stderr_write.get()}};
+  child.user = account_;
+  child.private_network = spec.config.network == Network::none;
+  child.network_namespace = spec.config.network == Network::parent ? spec.network_namespace : -1;
+  const auto pid = process::spawn(child);
+  if (!pid) {
+    return pid.error();
+  }
+  instances_[spec.instance] =
+      std::make_unique<Instance>(*this, spec.instance, spec.config.name, *pid, std::move(stderr_read));
+  return Launched{*pid, {}, std::move(pipes->to_server), std::move(pipes->from_server)};
+}
+
+void ChildLauncher::stop(InstanceId instance, std::chrono::milliseconds grace) {
+  if (const auto found = instances_.find(instance); found != instances_.end()) {
+    found->second->stop(grace);
+  }
+}
+
+void ChildLauncher::survivors(Done<std::vector<Survivor>> done) {
+  answer([done = std::move(done)] { done(std::vector<Survivor>{}); });  // children die with their daemon
+}
+
+void ChildLauncher::on_exit(InstanceId instance, const InstanceExit& exit) {
+  const InstanceExit copy = exit;
+  instances_.erase(instance);
+  if (listener_ != nullptr) {
+    listener_->on_instance_exit(instance, copy);
+  }
+}
+
+void ChildLauncher::answer(std::function<void()> call) {
+  answers_.push_back(std::move(call));
+  answer_later_.schedule();
+}
+
+}  // namespace hal::server

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "base/result.hpp"
+
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace hal::server {
+
+/**
+ * Replaces ${NAME} by its value and ${NAME:-default} by its value or, where it has none or an empty one, by `default`,
+ * as Claude Code does in .mcp.json. Values are not expanded again. Errc::invalid_argument for a name without value.
+ */
+[[nodiscard]] Result<std::string> expand(std::string_view text, const std::map<std::string, std::string>& variables);
+
+}  // namespace hal::server

@@ -1,0 +1,328 @@
+#include "server/server_reader.hpp"
+
+#include "base/limits.hpp"
+#include "base/text.hpp"
+#include "json/json.hpp"
+#include "server/expand.hpp"
+#include "server/units.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace hal::server {
+
+namespace {
+
+using nlohmann::json;
+
+/** Less is a mistake in the unit: no runtime starts in it. */
+constexpr std::uint64_t min_memory_bytes = std::uint64_t{16} << 20;
+constexpr std::chrono::milliseconds max_stop_timeout{300'000};
+constexpr std::uint64_t max_sessions = 1024;
+/** Bytes of one word of the command line or one value of the environment; the kernel takes 128 KiB. */
+constexpr std::size_t max_word_bytes = 64 * 1024;
+
+Error at(std::string_view path, std::string_view problem) {
+  return {Errc::invalid_argument, fmt::format("{}: {}", path, problem)};
+}
+
+std::string below(std::string_view path, std::string_view key) {
+  return fmt::format("{}.{}", path, text::printable(key));
+}
+
+/** A failure of the typed readers, whose message has the path already. */
+Error of_reader(const Error& error) {
+  return {Errc::invalid_argument, error.message};
+}
+
+Result<std::string> expanded(std::string_view value, const std::string& path,
+                             const std::map<std::string, std::string>& variables) {
+  auto result = expand(value, variables);
+  if (!result) {
+    return at(path, result.error().message);
+  }
+  if (result->find('\0') != std::string::npos) {
+    return at(path, "has a zero byte");
+  }
+  if (result->size() > max_word_bytes) {
+    return at(path, fmt::format("is longer than {} bytes", max_word_bytes));
+  }
+  return result;
+}
+
+bool is_env_name(std::string_view name) {
+  return !name.empty() && name.size() <= limits::name_bytes * 4 && name.find('=') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos && !(name.front() >= '0' && name.front() <= '9') &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+/** Collects one server's members; the first failure stays. */
+class ServerReader {
+ public:
+  ServerReader(const json& object, std::string path, ServerConfig& config, std::vector<std::string>& notes,
+               const ConfigOptions& options)
+      : object_(object), path_(std::move(path)), config_(config), notes_(notes), variables_(options.variables) {
+    variables_["STATE_DIRECTORY"] = config.state_directory;
+  }
+
+  Result<bool> read() {
+    if (!object_.is_object()) {
+      return at(path_, "must be an object");
+    }
+    for (const auto step : {&ServerReader::read_transport, &ServerReader::read_command, &ServerReader::read_env,
+                            &ServerReader::read_cwd, &ServerReader::read_own, &ServerReader::note_other_keys}) {
+      if (auto done = (this->*step)(); !done) {
+        return done.error();
+      }
+    }
+    return read_enabled();
+  }
+
+ private:
+  Result<void> read_transport() {
+    const auto type = json::value_t::string;
+    for (const auto* key : {"url", "serverUrl", "httpUrl"}) {
+      if (json::const_iterator it = object_.find(key); it != object_.end() && it->type() == type) {
+        return at(below(path_, key), "only servers with a command (stdio) are supported");
+      }
+    }
+    const auto transport = hal::json::optional_string_at(object_, "type", path_);
+    if (!transport) {
+      return of_reader(transport.error());
+    }
+    if (*transport && **transport != "stdio") {
+      return at(below(path_, "type"),
+                fmt::format("'{}' is not supported, only 'stdio' is", text::printable(**transport)));
+    }
+    return {};
+  }
+
+  Result<void> read_command() {
+    const auto command = hal::json::string_at(object_, "command", path_);
+    const auto args = hal::json::optional_strings_at(object_, "args", path_);
+    if (!command || !args) {
+      return of_reader(!command ? command.error() : args.error());
+    }
+    if (command->empty()) {
+      return at(below(path_, "command"), "is empty");
+    }
+    if (args->size() >= limits::argv_words) {
+      return at(below(path_, "args"), fmt::format("has more than {} words", limits::argv_words - 1));
+    }
+    auto program = expanded(*command, below(path_, "command"), variables_);
+    if (!program) {
+      return program.error();
+    }
+    config_.argv.push_back(*std::move(program));
+    for (std::size_t i = 0; i < args->size(); ++i) {
+      auto word = expanded((*args)[i], fmt::format("{}.args[{}]", path_, i), variables_);
+      if (!word) {
+        return word.error();
+      }
+      config_.argv.push_back(*std::move(word));
+    }
+    return {};
+  }
+
+  Result<void> read_env() {
+    const auto env = hal::json::optional_object_at(object_, "env", path_);
+    if (!env) {
+      return of_reader(env.error());
+    }
+    if (*env == nullptr) {
+      return {};
+    }
+    const auto path = below(path_, "env");
+    if ((*env)->size() > limits::env_entries) {
+      return at(path, fmt::format("has more than {} entries", limits::env_entries));
+    }
+    for (const auto& [key, ignored] : (*env)->items()) {
+      const auto value = hal::json::string_at(**env, key, path);
+      if (!value) {
+        return of_reader(value.error());
+      }
+      if (!is_env_name(key)) {
+        return at(below(path, key), "is no name of an environment variable");
+      }
+      auto text = expanded(*value, below(path, key), variables_);
+      if (!text) {
+        return text.error();
+      }
+      config_.env[key] = *std::move(text);
+    }
+    return {};
+  }
+
+  Result<void> read_cwd() {
+    const auto cwd = hal::json::optional_string_at(object_, "cwd", path_);
+    if (!cwd) {
+      return of_reader(cwd.error());
+    }
+    if (*cwd) {
+      auto text = expanded(**cwd, below(path_, "cwd"), variables_);
+      if (!text) {
+        return text.error();
+      }
+      if (!text->empty() && text->front() != '/') {
+        return at(below(path_, "cwd"), "must be an absolute path");
+      }
+      config_.cwd = *std::move(text);
+    }
+    return {};
+  }
+
+  /** What stands under the key "hal9000". */
+  Result<void> read_own() {
+    const auto own = hal::json::optional_object_at(object_, "hal9000", path_);
+    if (!own) {
+      return of_reader(own.error());
+    }
+    if (*own == nullptr) {
+      return {};
+    }
+    const auto path = below(path_, "hal9000");
+    if (auto known = hal::json::only_keys(**own,
+                                          {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions",
+                                           "max_requests", "request_timeout"},
+                                          path);
+        !known) {
+      return of_reader(known.error());
+    }
+    if (auto done = read_choices(**own, path); !done) {
+      return done;
+    }
+    return read_limits(**own, path);
+  }
+
+  Result<void> read_choices(const json& own, const std::string& path) {
+    const auto mode = hal::json::optional_string_at(own, "mode", path);
+    const auto network = hal::json::optional_string_at(own, "network", path);
+    if (!mode || !network) {
+      return of_reader(!mode ? mode.error() : network.error());
+    }
+    if (*mode) {
+      if (**mode != "shared" && **mode != "session") {
+        return at(below(path, "mode"), "must be 'shared' or 'session'");
+      }
+      config_.mode = **mode == "shared" ? Mode::shared : Mode::session;
+    }
+    if (*network) {
+      constexpr std::array all{Network::none, Network::parent, Network::host};
+      const auto* found = std::find_if(all.begin(), all.end(), [&](Network entry) { return name(entry) == **network; });
+      if (found == all.end()) {
+        return at(below(path, "network"), "must be 'none', 'parent' or 'host'");
+      }
+      config_.network = *found;
+    }
+    return {};
+  }
+
+  Result<void> read_limits(const json& own, const std::string& path) {
+    if (auto done = read_memory(own, path); !done) {
+      return done;
+    }
+    for (const auto& [key, target] :
+         {std::pair{"tasks_max", &config_.tasks_max}, std::pair{"max_sessions", &config_.max_sessions},
+          std::pair{"max_requests", &config_.max_requests}}) {
+      const auto value = hal::json::optional_unsigned_at(own, key, path);
+      if (!value) {
+        return of_reader(value.error());
+      }
+      *target = value->value_or(*target);
+    }
+    if (config_.max_sessions == 0 || config_.max_sessions > max_sessions) {
+      return at(below(path, "max_sessions"), fmt::format("must be between 1 and {}", max_sessions));
+    }
+    if (auto done = read_time(own, path, "stop_timeout", config_.stop_timeout); !done) {
+      return done;
+    }
+    if (config_.stop_timeout > max_stop_timeout) {
+      return at(below(path, "stop_timeout"), fmt::format("must be at most {} s", max_stop_timeout.count() / 1000));
+    }
+    return read_time(own, path, "request_timeout", config_.request_timeout);
+  }
+
+  Result<void> read_memory(const json& own, const std::string& path) {
+    const auto* value = hal::json::find(own, "memory_max");
+    if (value == nullptr || value->is_null()) {
+      return {};
+    }
+    const auto* text = value->get_ptr<const json::string_t*>();
+    const auto size = text != nullptr ? parse_size(*text) : hal::json::unsigned_at(own, "memory_max", path);
+    if (!size) {
+      return text != nullptr ? at(below(path, "memory_max"), size.error().message) : of_reader(size.error());
+    }
+    if (*size < min_memory_bytes) {
+      return at(below(path, "memory_max"), fmt::format("{} bytes are less than any server needs (16M)", *size));
+    }
+    config_.memory_max = *size;
+    return {};
+  }
+
+  static Result<void> read_time(const json& own, const std::string& path, const char* key,
+                                std::chrono::milliseconds& target) {
+    const auto* value = hal::json::find(own, key);
+    if (value == nullptr || value->is_null()) {
+      return {};
+    }
+    const auto* text = value->get_ptr<const json::string_t*>();
+    if (text == nullptr && !value->is_number_unsigned()) {
+      return at(below(path, key), "must be seconds, or a text like '500ms' or '10s'");
+    }
+    const auto time = parse_duration(text != nullptr ? *text : fmt::to_string(value->get<std::uint64_t>()));
+    if (!time) {
+      return at(below(path, key), time.error().message);
+    }
+    target = *time;
+    return {};
+  }
+
+  /** Claude's own settings and what we do not know have no effect here; the operator is told. */
+  Result<void> note_other_keys() {
+    constexpr std::array known{"command", "args", "env", "cwd", "type", "disabled", "enabled", "hal9000"};
+    for (const auto& [key, ignored] : object_.items()) {
+      if (std::find(known.begin(), known.end(), key) == known.end() && notes_.size() < max_servers) {
+        notes_.push_back(fmt::format("{} has no effect", below(path_, key)));
+      }
+    }
+    return {};
+  }
+
+  Result<bool> read_enabled() {
+    const auto disabled = hal::json::optional_bool_at(object_, "disabled", path_);
+    const auto enabled = hal::json::optional_bool_at(object_, "enabled", path_);
+    if (!disabled || !enabled) {
+      return of_reader(!disabled ? disabled.error() : enabled.error());
+    }
+    return !disabled->value_or(false) && enabled->value_or(true);
+  }
+
+  const json& object_;
+  std::string path_;
+  ServerConfig& config_;
+  std::vector<std::string>& notes_;
+  std::map<std::string, std::string> variables_;
+};
+
+/** One process for all would mix the thoughts of all sessions. */
+bool keeps_thoughts(std::string_view name) {
+  std::string letters;
+  std::copy_if(name.begin(), name.end(), std::back_inserter(letters), [](char c) { return c != '-' && c != '_'; });
+  return letters == "sequentialthinking";
+}
+
+}  // namespace
+
+Result<bool> read_server(const json& object, const std::string& path, const ConfigOptions& options,
+                         ServerConfig& config, std::vector<std::string>& notes) {
+  config.state_directory = options.state_root + "/" + config.name;
+  config.mode = keeps_thoughts(config.name) ? Mode::session : Mode::shared;
+  return ServerReader(object, path, config, notes, options).read();
+}
+
+}  // namespace hal::server
