@@ -18,6 +18,9 @@ namespace hal::log {
 
 namespace {
 
+/** Of a line on stderr; escaped, so that a message cannot forge another line. */
+constexpr std::size_t max_message_bytes = 4096;
+
 struct State {
   std::string program = "hal9000";
   Level max = Level::info;
@@ -78,8 +81,9 @@ void write_stderr(Level level, Fields fields, std::string_view message) {
   ::clock_gettime(CLOCK_REALTIME, &now);
   tm parts{};
   ::localtime_r(&now.tv_sec, &parts);
-  std::string line = fmt::format("{:02}:{:02}:{:02}.{:03} {} {}: {}", parts.tm_hour, parts.tm_min, parts.tm_sec,
-                                 now.tv_nsec / 1'000'000, state().program, word(level), message);
+  std::string line =
+      fmt::format("{:02}:{:02}:{:02}.{:03} {} {}: {}", parts.tm_hour, parts.tm_min, parts.tm_sec,
+                  now.tv_nsec / 1'000'000, state().program, word(level), text::printable(message, max_message_bytes));
   for (const auto& field : fields) {
     if (field.name != "MESSAGE_ID") {
       line += fmt::format(" {}={}", field.name, text::printable(field.value));

@@ -14,6 +14,13 @@ Loop::Loop() {
   if (const int r = sd_event_new(&event_); r < 0) {
     throw_errno("sd_event_new", -r);
   }
+  // The first timer opens the clock's descriptor, which stays. Now, because later there may be none left.
+  sd_event_source* timer = nullptr;
+  if (const int r = sd_event_add_time_relative(event_, &timer, CLOCK_MONOTONIC, 0, 0, nullptr, nullptr); r < 0) {
+    sd_event_unref(event_);
+    throw_errno("sd_event_add_time", -r);
+  }
+  sd_event_source_unref(timer);
 }
 
 Loop::~Loop() {
@@ -41,7 +48,8 @@ bool Loop::run_once(std::chrono::milliseconds timeout) {
   if (const int r = sd_event_run(event_, static_cast<std::uint64_t>(microseconds)); r < 0) {
     throw_errno("sd_event_run", -r);
   }
-  return sd_event_get_state(event_) != SD_EVENT_FINISHED;
+  int code = 0;
+  return sd_event_get_exit_code(event_, &code) < 0;  // no code: exit() was not called
 }
 
 void Loop::exit(int code) noexcept {

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -14,6 +15,8 @@ namespace {
 
 /** Read in one go and in one turn of the loop: the size of a pipe, so that all peers get their turn. */
 constexpr std::size_t read_bytes = 64 * 1024;
+/** Written in one turn of the loop, likewise. */
+constexpr std::size_t write_bytes = 1024 * 1024;
 /** A buffer that grew for a large line is given back when it is empty again. */
 constexpr std::size_t keep_bytes = 256 * 1024;
 
@@ -34,15 +37,11 @@ LineChannel::LineChannel(event::Loop& loop, UniqueFd in, UniqueFd out, std::stri
                          std::size_t max_line_bytes)
     : in_(std::move(in)),
       out_(std::move(out)),
-      callbacks_(std::move(callbacks)),
+      shared_(std::make_shared<Shared>()),
       max_line_bytes_(max_line_bytes),
-      later_(loop, name + " (later)",
-             [this] {
-               if (deliver_lines() && close_reason_) {
-                 callbacks_.on_closed(*close_reason_);
-               }
-             }),
+      later_(loop, name + " (later)", [this] { on_later(); }),
       in_source_(loop, in_.get(), EPOLLIN, name, [this](std::uint32_t events) { on_ready(events); }) {
+  shared_->callbacks = std::move(callbacks);
   make_non_blocking(in_.get());
   if (out_) {
     make_non_blocking(out_.get());
@@ -52,9 +51,7 @@ LineChannel::LineChannel(event::Loop& loop, UniqueFd in, UniqueFd out, std::stri
 }
 
 LineChannel::~LineChannel() {
-  if (destroyed_ != nullptr) {
-    *destroyed_ = true;
-  }
+  shared_->destroyed = true;
 }
 
 Result<void> LineChannel::write_line(std::string_view line) {
@@ -80,6 +77,9 @@ Result<void> LineChannel::write_line(std::initializer_list<std::string_view> par
   if (was_empty) {
     flush();
   }
+  if (write_failed_) {
+    return Error{Errc::disconnected, "the connection is closed"};
+  }
   return {};
 }
 
@@ -94,42 +94,49 @@ void LineChannel::resume() {
   }
   paused_ = false;
   update_events();
-  if (in_done_ < in_buffer_.size() || close_reason_) {
+  if (in_done_ < shared_->buffer.size() || close_reason_) {
     later_.schedule();
   }
 }
 
 void LineChannel::finish_writing() {
-  finish_when_written_ = true;
-  flush();
+  if (!finish_when_written_) {
+    finish_when_written_ = true;
+    flush();
+  }
 }
 
 void LineChannel::on_ready(std::uint32_t events) {
+  const auto shared = shared_;
   if ((events & EPOLLOUT) != 0 && queued_bytes() > 0) {
-    bool destroyed = false;
-    destroyed_ = &destroyed;
     flush();
-    if (queued_bytes() == 0 && !write_failed_ && callbacks_.on_drained) {
-      callbacks_.on_drained();
+    if (queued_bytes() == 0 && shared->callbacks.on_drained) {
+      shared->callbacks.on_drained();
     }
-    if (destroyed) {
-      return;
-    }
-    destroyed_ = nullptr;
   }
-  if (open_ && !paused_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+  if (!shared->destroyed && open_ && !paused_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
     read_some();
   }
 }
 
+void LineChannel::on_later() {
+  const auto shared = shared_;
+  if (deliver_lines() && close_reason_) {
+    const Error reason = *std::exchange(close_reason_, std::nullopt);
+    shared->callbacks.on_closed(reason);
+  }
+}
+
 void LineChannel::read_some() {
-  const std::size_t before = in_buffer_.size();
-  in_buffer_.resize(before + read_bytes);
-  const ssize_t bytes = ::read(in_.get(), in_buffer_.data() + before, read_bytes);
-  in_buffer_.resize(before + (bytes > 0 ? static_cast<std::size_t>(bytes) : 0));
+  auto& buffer = shared_->buffer;
+  const std::size_t before = buffer.size();
+  buffer.resize(before + read_bytes);
+  const ssize_t bytes = ::read(in_.get(), buffer.data() + before, read_bytes);
+  const int error = errno;
+  buffer.resize(before + (bytes > 0 ? static_cast<std::size_t>(bytes) : 0));
   if (bytes < 0) {
-    if (errno != EAGAIN && errno != EINTR) {
-      close(errno_error("read"));
+    if (error != EAGAIN && error != EINTR) {
+      close(errno_error("read", error));
     }
     return;
   }
@@ -141,67 +148,71 @@ void LineChannel::read_some() {
 }
 
 bool LineChannel::deliver_lines() {
-  bool destroyed = false;
-  destroyed_ = &destroyed;
+  const auto shared = shared_;
+  const auto& buffer = shared->buffer;
   while (!paused_) {
-    const auto newline = in_buffer_.find('\n', in_scanned_);
+    const auto newline = buffer.find('\n', in_scanned_);
     if (newline == std::string::npos) {
-      in_scanned_ = in_buffer_.size();
-      break;
+      in_scanned_ = buffer.size();
+      compact();
+      return true;
     }
-    std::string_view line(in_buffer_.data() + in_done_, newline - in_done_);
+    const std::string_view line(buffer.data() + in_done_, newline - in_done_);
     in_done_ = in_scanned_ = newline + 1;
-    const std::size_t dropped = std::exchange(dropping_, 0);
-    if (dropped + line.size() > max_line_bytes_) {
-      callbacks_.on_overlong(dropped + line.size());
-    } else {
-      if (!line.empty() && line.back() == '\r') {
-        line.remove_suffix(1);
-      }
-      if (!line.empty()) {
-        callbacks_.on_line(line);
-      }
-    }
-    if (destroyed) {
+    deliver(*shared, line);
+    if (shared->destroyed) {
       return false;
     }
   }
-  destroyed_ = nullptr;
-  if (paused_) {
-    return false;
+  return false;
+}
+
+void LineChannel::deliver(Shared& shared, std::string_view line) {
+  const std::size_t dropped = std::exchange(dropping_, 0);
+  if (dropped + line.size() > max_line_bytes_) {
+    shared.callbacks.on_overlong(dropped + line.size());
+    return;
   }
-  if (dropping_ + (in_buffer_.size() - in_done_) > max_line_bytes_ && in_scanned_ == in_buffer_.size()) {
-    dropping_ += in_buffer_.size() - in_done_;
-    in_done_ = in_buffer_.size();
+  if (!line.empty() && line.back() == '\r') {
+    line.remove_suffix(1);
   }
-  if (in_done_ == in_buffer_.size()) {
-    in_buffer_.clear();
+  if (!line.empty()) {
+    shared.callbacks.on_line(line);
+  }
+}
+
+/** Drops the start of a line that is already too long and gives back what has been delivered. */
+void LineChannel::compact() {
+  auto& buffer = shared_->buffer;
+  if (dropping_ + (buffer.size() - in_done_) > max_line_bytes_) {
+    dropping_ += buffer.size() - in_done_;
+    in_done_ = buffer.size();
+  }
+  if (in_done_ == buffer.size()) {
+    buffer.clear();
     in_done_ = in_scanned_ = 0;
-    if (in_buffer_.capacity() > keep_bytes) {
-      in_buffer_.shrink_to_fit();
+    if (buffer.capacity() > keep_bytes) {
+      buffer.shrink_to_fit();
     }
   } else if (in_done_ > keep_bytes) {
-    in_buffer_.erase(0, in_done_);
+    buffer.erase(0, in_done_);
     in_scanned_ -= in_done_;
     in_done_ = 0;
   }
-  return true;
 }
 
 void LineChannel::flush() {
-  while (queued_bytes() > 0) {
+  for (std::size_t written = 0; queued_bytes() > 0 && written < write_bytes;) {
     const ssize_t bytes = ::write(out_fd(), out_buffer_.data() + out_done_, queued_bytes());
-    if (bytes < 0 && errno == EINTR) {
-      continue;
-    }
-    if (bytes < 0 && errno != EAGAIN) {
+    if (bytes >= 0) {
+      written += static_cast<std::size_t>(bytes);
+      out_done_ += static_cast<std::size_t>(bytes);
+    } else if (errno == EAGAIN) {
+      break;
+    } else if (errno != EINTR) {
       write_failed_ = true;  // what the peer has still to say is read until its end
       out_done_ = out_buffer_.size();
     }
-    if (bytes < 0) {
-      break;
-    }
-    out_done_ += static_cast<std::size_t>(bytes);
   }
   if (queued_bytes() == 0) {
     out_buffer_.clear();
@@ -212,8 +223,8 @@ void LineChannel::flush() {
     if (finish_when_written_) {
       close_writing();
     }
-  } else if (out_done_ > keep_bytes) {
-    out_buffer_.erase(0, out_done_);
+  } else if (out_done_ > std::max(keep_bytes, out_buffer_.size() / 2)) {
+    out_buffer_.erase(0, out_done_);  // at most the bytes just written are moved, so draining stays linear
     out_done_ = 0;
   }
   update_events();
@@ -232,8 +243,8 @@ void LineChannel::update_events() {
   if (!open_) {
     return;
   }
-  const std::uint32_t reading = paused_ ? 0 : EPOLLIN;
-  const std::uint32_t writing = queued_bytes() > 0 ? EPOLLOUT : 0;
+  const std::uint32_t reading = paused_ ? 0U : EPOLLIN;
+  const std::uint32_t writing = queued_bytes() > 0 ? EPOLLOUT : 0U;
   if (out_source_) {
     in_source_.set_events(reading);
     if (out_) {

@@ -5,8 +5,9 @@
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
 
-#include <deque>
+#include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,7 +31,7 @@ class LineChannel {
     std::function<void(std::size_t bytes)> on_overlong;
     /** Once, after the last line: the peer closed its side (Errc::disconnected) or reading failed. */
     std::function<void(const Error&)> on_closed;
-    /** Optional: everything queued has been written. */
+    /** Optional: nothing is queued any more; it was written, or the peer cannot be written to any more. */
     std::function<void()> on_drained;
   };
 
@@ -62,10 +63,21 @@ class LineChannel {
   void finish_writing();
 
  private:
+  /** What a running callback uses; it outlives a channel that is destroyed inside. */
+  struct Shared {
+    Callbacks callbacks;
+    /** Bytes read and not yet delivered; from in_done_ on. */
+    std::string buffer;
+    bool destroyed = false;
+  };
+
   void on_ready(std::uint32_t events);
+  void on_later();
   void read_some();
   /** False if the channel was paused or destroyed by a callback. */
   bool deliver_lines();
+  void deliver(Shared& shared, std::string_view line);
+  void compact();
   void flush();
   void close_writing();
   void update_events();
@@ -75,12 +87,10 @@ class LineChannel {
   UniqueFd in_;
   /** Unset for a socket. */
   UniqueFd out_;
-  Callbacks callbacks_;
+  std::shared_ptr<Shared> shared_;
   std::size_t max_line_bytes_;
-  /** Bytes read and not yet delivered; from in_done_ on. */
-  std::string in_buffer_;
   std::size_t in_done_ = 0;
-  /** Up to where in_buffer_ is known to hold no newline. */
+  /** Up to where the buffer is known to hold no newline. */
   std::size_t in_scanned_ = 0;
   /** Bytes of an overlong line dropped so far; 0 when none is being dropped. */
   std::size_t dropping_ = 0;
@@ -91,8 +101,6 @@ class LineChannel {
   bool finish_when_written_ = false;
   bool write_failed_ = false;
   std::optional<Error> close_reason_;
-  /** Points to a local of a running delivery, so that a callback may destroy the channel. */
-  bool* destroyed_ = nullptr;
   event::Defer later_;
   event::Io in_source_;
   /** Only for a pair of pipes. */

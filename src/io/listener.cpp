@@ -14,8 +14,8 @@ namespace hal::io {
 
 namespace {
 
-/** How long to leave a listener alone when the process is out of descriptors, instead of spinning on it. */
-constexpr auto out_of_fds_pause = std::chrono::milliseconds(100);
+/** How long to leave a listener alone that cannot accept (out of descriptors, mostly), instead of spinning on it. */
+constexpr auto pause_after_error = std::chrono::milliseconds(100);
 
 Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
@@ -55,8 +55,14 @@ Result<UniqueFd> listen_unix(const std::string& path, int type, mode_t mode, int
   if (!fd) {
     return fd;
   }
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-    return errno_error("unlink " + path);
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode)) {
+      return Error{Errc::already_exists, path + ": exists and is not a socket"};
+    }
+    if (::unlink(path.c_str()) != 0) {
+      return errno_error("unlink " + path);
+    }
   }
   if (::bind(fd->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     return errno_error("bind " + path);
@@ -95,7 +101,7 @@ Result<SocketPair> socket_pair(int type) {
 
 Listener::Listener(event::Loop& loop, UniqueFd fd, std::string name, Callback callback)
     : fd_(std::move(fd)),
-      callback_(std::move(callback)),
+      callback_(std::make_shared<Callback>(std::move(callback))),
       retry_(loop, name + " (retry)", [this] { source_.set_events(EPOLLIN); }),
       source_(
           loop, fd_.get(), EPOLLIN, name, [this](std::uint32_t) { accept_one(); }, event::Priority::accept) {}
@@ -103,14 +109,17 @@ Listener::Listener(event::Loop& loop, UniqueFd fd, std::string name, Callback ca
 void Listener::accept_one() {
   UniqueFd connection(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!connection) {
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
       source_.set_events(0);
-      retry_.arm(out_of_fds_pause);
+      retry_.arm(pause_after_error);
     }
-    return;  // anything else is the peer's: it went away before we looked
+    return;
   }
   const auto peer = peer_credentials(connection.get());
-  callback_(std::move(connection), peer.value_or({}));
+  if (peer) {  // nobody is let in unknown
+    const auto callback = callback_;
+    (*callback)(std::move(connection), *peer);
+  }
 }
 
 }  // namespace hal::io

@@ -7,21 +7,26 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace hal::io {
 
-/** Who is at the other end of a unix socket, as the kernel recorded it at connect time, in our own namespaces. */
+/**
+ * Who is at the other end of a unix socket, as the kernel recorded it at connect time, in our own namespaces. Unknown,
+ * as for a TCP socket: pid 0 and the invalid ids.
+ */
 struct PeerCredentials {
   pid_t pid = 0;
-  uid_t uid = 0;
-  gid_t gid = 0;
+  uid_t uid = static_cast<uid_t>(-1);
+  gid_t gid = static_cast<gid_t>(-1);
 };
 [[nodiscard]] Result<PeerCredentials> peer_credentials(int socket);
 
 /**
- * A listening unix socket at `path` (at most 107 bytes), replacing a stale one. `type` is SOCK_STREAM or
- * SOCK_SEQPACKET; `mode` the permissions of the socket file. Close-on-exec and non-blocking.
+ * A listening unix socket at `path` (at most 107 bytes), replacing a stale one; any other file there is
+ * Errc::already_exists. `type` is SOCK_STREAM or SOCK_SEQPACKET; `mode` the permissions of the socket file.
+ * Close-on-exec and non-blocking.
  */
 [[nodiscard]] Result<UniqueFd> listen_unix(const std::string& path, int type, mode_t mode, int backlog = 64);
 
@@ -35,7 +40,7 @@ struct SocketPair {
 };
 [[nodiscard]] Result<SocketPair> socket_pair(int type);
 
-/** Hands over accepted connections (close-on-exec, non-blocking). Owns the listening fd. */
+/** Hands over accepted connections (close-on-exec, non-blocking). Owns the listening fd. May be destroyed inside. */
 class Listener {
  public:
   using Callback = std::function<void(UniqueFd connection, PeerCredentials peer)>;
@@ -46,7 +51,7 @@ class Listener {
   void accept_one();
 
   UniqueFd fd_;
-  Callback callback_;
+  std::shared_ptr<Callback> callback_;
   event::Timer retry_;
   event::Io source_;
 };

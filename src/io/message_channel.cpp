@@ -69,7 +69,11 @@ Result<std::optional<Message>> receive_message(int socket) {
   header.msg_iovlen = 1;
   header.msg_control = buffer.data();
   header.msg_controllen = buffer.size();
-  const ssize_t bytes = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  ssize_t bytes = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (bytes < 0 && errno == ECONNRESET) {
+    // Told once, when the peer closed without reading all of ours; what it had sent before is still there.
+    bytes = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  }
   if (bytes < 0) {
     if (errno == EAGAIN || errno == EINTR) {
       return std::optional<Message>{};
@@ -81,7 +85,8 @@ Result<std::optional<Message>> receive_message(int socket) {
     return Error{Errc::disconnected, "the peer closed the channel"};
   }
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-    return Error{Errc::protocol, "a channel message was larger than 96 KiB or had more than 8 descriptors"};
+    return Error{Errc::protocol,
+                 "a channel message was larger than 96 KiB, had more than 8 descriptors or more than we may open"};
   }
   message.bytes.resize(static_cast<std::size_t>(bytes));
   message.bytes.shrink_to_fit();
@@ -90,18 +95,23 @@ Result<std::optional<Message>> receive_message(int socket) {
 
 MessageChannel::MessageChannel(event::Loop& loop, UniqueFd socket, std::string name, Callbacks callbacks)
     : socket_(std::move(socket)),
-      callbacks_(std::move(callbacks)),
-      closed_later_(loop, name + " (closed)", [this] { callbacks_.on_closed(*close_reason_); }),
-      source_(loop, socket_.get(), EPOLLIN, name, [this](std::uint32_t events) { on_ready(events); }) {}
+      shared_(std::make_shared<Shared>()),
+      closed_later_(loop, name + " (closed)",
+                    [this] {
+                      const auto shared = shared_;
+                      const Error reason = *close_reason_;
+                      shared->callbacks.on_closed(reason);
+                    }),
+      source_(loop, socket_.get(), EPOLLIN, name, [this](std::uint32_t events) { on_ready(events); }) {
+  shared_->callbacks = std::move(callbacks);
+}
 
 MessageChannel::~MessageChannel() {
-  if (destroyed_ != nullptr) {
-    *destroyed_ = true;
-  }
+  shared_->destroyed = true;
 }
 
 Result<void> MessageChannel::send(std::string bytes, std::vector<UniqueFd> fds) {
-  if (!open_) {
+  if (!open_ || send_failed_) {
     return Error{Errc::disconnected, "the channel is closed"};
   }
   if (bytes.empty() || bytes.size() > limits::channel_message_bytes || fds.size() > limits::channel_message_fds) {
@@ -112,6 +122,9 @@ Result<void> MessageChannel::send(std::string bytes, std::vector<UniqueFd> fds) 
   }
   queue_.push_back({std::move(bytes), std::move(fds)});
   flush();
+  if (send_failed_) {
+    return Error{Errc::disconnected, "the peer is gone"};
+  }
   return {};
 }
 
@@ -125,24 +138,21 @@ void MessageChannel::on_ready(std::uint32_t events) {
 }
 
 bool MessageChannel::receive() {
-  bool destroyed = false;
-  destroyed_ = &destroyed;
+  const auto shared = shared_;
   for (int i = 0; i < messages_per_turn && open_; ++i) {
     auto message = receive_message(socket_.get());
     if (!message) {
-      destroyed_ = nullptr;
       close(message.error());
       return false;
     }
     if (!*message) {
       break;
     }
-    callbacks_.on_message(std::move(**message));
-    if (destroyed) {
+    shared->callbacks.on_message(std::move(**message));
+    if (shared->destroyed) {
       return false;
     }
   }
-  destroyed_ = nullptr;
   return open_;
 }
 
@@ -152,14 +162,19 @@ void MessageChannel::flush() {
     for (const auto& fd : queue_.front().fds) {
       fds.push_back(fd.get());
     }
-    if (const auto sent = send_message(socket_.get(), queue_.front().bytes, fds); !sent) {
-      if (sent.error().code == Errc::busy) {
-        break;
-      }
+    const auto sent = send_message(socket_.get(), queue_.front().bytes, fds);
+    if (!sent && sent.error().code == Errc::busy) {
+      break;
+    }
+    if (!sent && sent.error().code == Errc::disconnected) {
+      send_failed_ = true;  // what the peer said before it went is still to be read, and then its end
+      queue_.clear();
+    } else if (!sent) {
       close(sent.error());
       return;
+    } else {
+      queue_.pop_front();
     }
-    queue_.pop_front();
   }
   update_events();
 }

@@ -5,8 +5,10 @@
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
 
+#include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,13 +40,22 @@ class MessageChannel {
  public:
   struct Callbacks {
     std::function<void(Message)> on_message;
-    /** Once, when the peer is gone or broke the limits. The channel sends and receives nothing after it. */
+    /**
+     * Once, after the last message: the peer is gone or broke the limits. The channel sends and receives nothing
+     * after it.
+     */
     std::function<void(const Error&)> on_closed;
   };
 
   MessageChannel(event::Loop& loop, UniqueFd socket, std::string name, Callbacks callbacks);
+  ~MessageChannel();
+  MessageChannel(const MessageChannel&) = delete;
+  MessageChannel& operator=(const MessageChannel&) = delete;
 
-  /** Queues a message. Errc::limit when the queue is full or the message too large, Errc::disconnected when closed. */
+  /**
+   * Queues a message. Errc::limit when the queue is full or the message too large, Errc::disconnected when the peer is
+   * gone; what it has said before is delivered nevertheless, then on_closed.
+   */
   Result<void> send(std::string bytes, std::vector<UniqueFd> fds = {});
 
   [[nodiscard]] bool open() const noexcept { return open_; }
@@ -53,6 +64,12 @@ class MessageChannel {
   [[nodiscard]] std::size_t queued() const noexcept { return queue_.size(); }
 
  private:
+  /** What a running callback uses; it outlives a channel that is destroyed inside. */
+  struct Shared {
+    Callbacks callbacks;
+    bool destroyed = false;
+  };
+
   void on_ready(std::uint32_t events);
   /** False if the channel was closed or destroyed. */
   bool receive();
@@ -61,19 +78,13 @@ class MessageChannel {
   void close(const Error& reason);
 
   UniqueFd socket_;
-  Callbacks callbacks_;
+  std::shared_ptr<Shared> shared_;
   std::deque<Message> queue_;
   bool open_ = true;
-  /** Points to a local of a running receive(), so that a callback may destroy the channel. */
-  bool* destroyed_ = nullptr;
+  bool send_failed_ = false;
   event::Defer closed_later_;
   std::optional<Error> close_reason_;
   event::Io source_;
-
- public:
-  ~MessageChannel();
-  MessageChannel(const MessageChannel&) = delete;
-  MessageChannel& operator=(const MessageChannel&) = delete;
 };
 
 }  // namespace hal::io

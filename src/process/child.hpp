@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace hal::process {
@@ -23,10 +24,14 @@ struct ExitStatus {
 /** From the status of waitpid(2). */
 [[nodiscard]] ExitStatus exit_status(int wait_status);
 
-/** A child process of ours, which leads its own process group. Destruction kills the whole group and reaps it. */
+/**
+ * A child process of ours, which leads its own process group. When it ends, the rest of its group is killed, so that
+ * nothing outlives its leader. Destruction kills the whole group; the loop reaps the child without our waiting for it.
+ */
 class Child {
  public:
   using Callback = std::function<void(const ExitStatus&)>;
+  /** A child that cannot be watched (no descriptor left) is killed, and reported so. */
   Child(event::Loop& loop, pid_t pid, std::string name, Callback on_exit);
   ~Child();
   Child(const Child&) = delete;
@@ -38,10 +43,15 @@ class Child {
   void kill_group(int signal) noexcept;
 
  private:
+  void on_exit(const ExitStatus& status);
+  void kill_all() noexcept;
+
   pid_t pid_;
   bool running_ = true;
   Callback on_exit_;
-  event::ChildExit source_;
+  event::Defer unwatched_;
+  /** Empty for a child that could not be watched. */
+  std::unique_ptr<event::ChildExit> source_;
 };
 
 }  // namespace hal::process

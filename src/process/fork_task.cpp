@@ -3,8 +3,8 @@
 #include "io/listener.hpp"
 #include "io/message_channel.hpp"
 #include "process/child.hpp"
+#include "process/signals.hpp"
 
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,6 +20,8 @@ namespace {
 /** First byte of the answer. */
 constexpr char answer_value = 'v';
 constexpr char answer_error = 'e';
+/** Far below what a datagram takes, so that an error always arrives. */
+constexpr std::size_t max_error_bytes = 4096;
 
 void send_answer(int socket, const Result<TaskOutput>& result) {
   std::string bytes;
@@ -32,14 +34,17 @@ void send_answer(int socket, const Result<TaskOutput>& result) {
   } else {
     bytes = answer_error;
     bytes += static_cast<char>(result.error().code);
-    bytes += result.error().message;
+    bytes += result.error().message.substr(0, max_error_bytes);
   }
-  (void)io::send_message(socket, bytes, fds);
+  const auto sent = io::send_message(socket, bytes, fds);
+  if (!sent && result) {
+    send_answer(socket, sent.error().with("the task's answer"));
+  }
 }
 
 [[noreturn]] void run_in_child(int socket, pid_t parent, const ForkTask::Function& function) {
   (void)::setsid();
-  (void)::signal(SIGTERM, SIG_DFL);
+  reset_signals();
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != parent) {
     ::_exit(1);
   }
@@ -47,6 +52,8 @@ void send_answer(int socket, const Result<TaskOutput>& result) {
     send_answer(socket, function());
   } catch (const std::exception& error) {
     send_answer(socket, Error{Errc::internal, error.what()});
+  } catch (...) {
+    send_answer(socket, Error{Errc::internal, "unknown exception"});
   }
   ::_exit(0);
 }
@@ -66,6 +73,7 @@ ForkTask::ForkTask(event::Loop& loop, std::string name, std::chrono::millisecond
       done_(std::move(done)),
       deadline_(loop, name_ + " (deadline)",
                 [this] {
+                  child_.reset();
                   finish(Error{Errc::timed_out, name_ + ": gave no answer in time"});
                 }),
       failed_(loop, name_ + " (failed)", [this] {

@@ -27,7 +27,8 @@ struct TaskOutput {
  * namespaces, taking a caller's user and groups, waiting for a slow file system. The loop goes on meanwhile.
  *
  * The function runs with signals reset, may throw and may block; it inherits all memory and descriptors, so it should
- * be short. Destruction kills the child. The deadline kills it too: Errc::timed_out.
+ * be short. An answer that is too large is Errc::limit. Destruction kills the child. The deadline kills it too:
+ * Errc::timed_out.
  */
 class ForkTask {
  public:

@@ -1,6 +1,7 @@
 #include "process/spawn.hpp"
 
 #include "base/unique_fd.hpp"
+#include "process/signals.hpp"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -66,10 +67,15 @@ std::vector<std::string> candidates(const SpawnSpec& spec) {
   return result;
 }
 
+/** Descriptors from here on are free for passing through; those a child wants have smaller numbers. */
+constexpr int first_free_fd = 64;
+
 /** Moves every descriptor above the numbers the child wants, then into place; the rest closes by close-on-exec. */
 void place_fds(const std::vector<std::pair<int, int>>& fds, std::vector<int>& moved, int report_fd) {
+  // Ours are close-on-exec from birth; this is for those of libraries. Kernels before 5.11 cannot.
+  (void)::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   for (std::size_t i = 0; i < fds.size(); ++i) {
-    moved[i] = ::fcntl(fds[i].second, F_DUPFD_CLOEXEC, 64);
+    moved[i] = ::fcntl(fds[i].second, F_DUPFD_CLOEXEC, first_free_fd);
     if (moved[i] < 0) {
       give_up(report_fd, "dup");
     }
@@ -85,17 +91,6 @@ void place_fds(const std::vector<std::pair<int, int>>& fds, std::vector<int>& mo
       give_up(report_fd, "dup2");
     }
   }
-}
-
-void reset_signals() {
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; ++signal) {
-    (void)::sigaction(signal, &standard, nullptr);
-  }
-  sigset_t none;
-  ::sigemptyset(&none);
-  (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
 struct Prepared {
@@ -120,13 +115,13 @@ struct Prepared {
   const rlimit no_core{0, 0};
   (void)::setrlimit(RLIMIT_CORE, &no_core);
   place_fds(spec.fds, prepared.moved_fds, report_fd);
-  if (::chdir(spec.cwd.empty() ? "/" : spec.cwd.c_str()) != 0) {
-    give_up(report_fd, "chdir");
-  }
   if (spec.user) {
     if (::setgroups(0, nullptr) != 0 || ::setgid(spec.user->second) != 0 || ::setuid(spec.user->first) != 0) {
       give_up(report_fd, "change user");
     }
+  }
+  if (::chdir(spec.cwd.empty() ? "/" : spec.cwd.c_str()) != 0) {  // with the user's rights
+    give_up(report_fd, "chdir");
   }
   if (spec.die_with_parent) {
     // After setuid, which clears it. The parent may have gone before this line.
@@ -151,12 +146,17 @@ Result<pid_t> spawn(const SpawnSpec& spec) {
   if (spec.argv.empty() || spec.argv.front().empty()) {
     return Error{Errc::invalid_argument, "the command is empty"};
   }
+  for (const auto& [number, fd] : spec.fds) {
+    if (number < 0 || number >= first_free_fd || fd < 0) {
+      return Error{Errc::invalid_argument, spec.argv.front() + ": descriptors 0 to 63 can be given to a child"};
+    }
+  }
   int report[2];
   if (::pipe2(report, O_CLOEXEC) != 0) {
     return errno_error("pipe2");
   }
   UniqueFd report_in(report[0]);
-  UniqueFd report_out(::fcntl(report[1], F_DUPFD_CLOEXEC, 64));
+  UniqueFd report_out(::fcntl(report[1], F_DUPFD_CLOEXEC, first_free_fd));
   ::close(report[1]);
   if (!report_out) {
     return errno_error("dup");

@@ -17,9 +17,9 @@ struct SpawnSpec {
   std::vector<std::string> argv;
   /** "NAME=value" */
   std::vector<std::string> env;
-  /** Empty: "/". */
+  /** Entered with the rights of `user`. Empty: "/". */
   std::string cwd;
-  /** {number in the child, descriptor here}; 0, 1 and 2 that are not named become /dev/null. */
+  /** {number in the child, below 64; descriptor here}; 0, 1 and 2 that are not named become /dev/null. */
   std::vector<std::pair<int, int>> fds;
   /** User and group to run as, without supplementary groups; needs root. */
   std::optional<std::pair<uid_t, gid_t>> user;
