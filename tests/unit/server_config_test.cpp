@@ -1,0 +1,279 @@
+#include "server/config.hpp"
+#include "server/expand.hpp"
+#include "server/units.hpp"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+namespace hal::server {
+namespace {
+
+const ConfigOptions options{"/var/lib/hal9000/server", {{"LIBEXEC", "/usr/libexec"}, {"EMPTY", ""}}};
+
+Result<ServerConfigs> parse(std::string_view server_members) {
+  return parse_servers(R"({"mcpServers":{"one":{)" + std::string(server_members) + "}}}", "mcp.json", options);
+}
+
+std::string error_of(std::string_view server_members) {
+  const auto result = parse(server_members);
+  return result ? "no error" : result.error().message;
+}
+
+TEST(ServerConfig, reads_a_server_as_claude_code_writes_it) {
+  const auto result = parse(R"("type":"stdio","command":"node","args":["a b","$HOME"],"env":{"A":"1"},"cwd":"/srv")");
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->servers.size(), 1U);
+  const auto& server = result->servers[0];
+  EXPECT_EQ(server.name, "one");
+  EXPECT_EQ(server.argv, (std::vector<std::string>{"node", "a b", "$HOME"}));
+  EXPECT_EQ(server.env, (std::map<std::string, std::string>{{"A", "1"}}));
+  EXPECT_EQ(server.cwd, "/srv");
+  EXPECT_EQ(server.state_directory, "/var/lib/hal9000/server/one");
+  EXPECT_EQ(server.mode, Mode::shared);
+  EXPECT_EQ(server.network, Network::host);
+  EXPECT_TRUE(result->notes.empty());
+}
+
+TEST(ServerConfig, reads_our_own_members) {
+  const auto result = parse(R"("command":"x","hal9000":{"mode":"session","network":"parent","memory_max":"512M",
+    "tasks_max":64,"stop_timeout":"1500ms","max_sessions":3,"max_requests":9,"request_timeout":30})");
+  ASSERT_TRUE(result) << result.error().message;
+  const auto& server = result->servers[0];
+  EXPECT_EQ(server.mode, Mode::session);
+  EXPECT_EQ(server.network, Network::parent);
+  EXPECT_EQ(server.memory_max, 512U << 20);
+  EXPECT_EQ(server.tasks_max, 64U);
+  EXPECT_EQ(server.stop_timeout, std::chrono::milliseconds(1500));
+  EXPECT_EQ(server.max_sessions, 3U);
+  EXPECT_EQ(server.max_requests, 9U);
+  EXPECT_EQ(server.request_timeout, std::chrono::seconds(30));
+}
+
+TEST(ServerConfig, memory_may_be_bytes) {
+  const auto result = parse(R"("command":"x","hal9000":{"memory_max":268435456})");
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->servers[0].memory_max, 256U << 20);
+}
+
+TEST(ServerConfig, expands_variables_in_every_text) {
+  const auto result = parse(R"("command":"${LIBEXEC}/x","args":["${STATE_DIRECTORY}/db","${NONE:-d}","${EMPTY:-e}"],
+    "env":{"P":"${EMPTY}"},"cwd":"${STATE_DIRECTORY}")");
+  ASSERT_TRUE(result) << result.error().message;
+  const auto& server = result->servers[0];
+  EXPECT_EQ(server.argv, (std::vector<std::string>{"/usr/libexec/x", "/var/lib/hal9000/server/one/db", "d", "e"}));
+  EXPECT_EQ(server.env.at("P"), "");
+  EXPECT_EQ(server.cwd, "/var/lib/hal9000/server/one");
+}
+
+TEST(ServerConfig, does_not_look_at_the_daemons_environment) {
+  ASSERT_EQ(::setenv("HAL_TEST_LEAK", "secret", 1), 0);
+  EXPECT_EQ(error_of(R"("command":"x","args":["${HAL_TEST_LEAK}"])"),
+            "mcp.json: mcpServers.one.args[0]: the variable HAL_TEST_LEAK is not set");
+}
+
+TEST(ServerConfig, sequential_thinking_gets_a_process_a_session) {
+  for (const auto* name : {"sequential-thinking", "sequentialthinking", "sequential_thinking"}) {
+    const auto result =
+        parse_servers(R"({"mcpServers":{")" + std::string(name) + R"(":{"command":"x"}}})", "f", options);
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->servers[0].mode, Mode::session) << name;
+  }
+  const auto chosen = parse_servers(
+      R"({"mcpServers":{"sequential-thinking":{"command":"x","hal9000":{"mode":"shared"}}}})", "f", options);
+  ASSERT_TRUE(chosen);
+  EXPECT_EQ(chosen->servers[0].mode, Mode::shared);
+}
+
+TEST(ServerConfig, disabled_servers_are_left_out) {
+  for (const auto* members : {R"("command":"x","disabled":true)", R"("command":"x","enabled":false)"}) {
+    const auto result = parse(members);
+    ASSERT_TRUE(result);
+    EXPECT_TRUE(result->servers.empty()) << members;
+  }
+}
+
+TEST(ServerConfig, tells_what_has_no_effect) {
+  const auto result = parse(R"("command":"x","alwaysAllow":["a"],"timeout":5)");
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->notes, (std::vector<std::string>{"mcp.json: mcpServers.one.alwaysAllow has no effect",
+                                                     "mcp.json: mcpServers.one.timeout has no effect"}));
+}
+
+struct Bad {
+  const char* members;
+  const char* message;
+};
+
+class ServerConfigErrors : public ::testing::TestWithParam<Bad> {};
+
+TEST_P(ServerConfigErrors, name_file_path_and_problem) {
+  const auto result = parse(GetParam().members);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, Errc::invalid_argument);
+  EXPECT_EQ(result.error().message, std::string("mcp.json: mcpServers.one") + GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, ServerConfigErrors,
+    ::testing::Values(
+        Bad{R"("args":[])", ".command: is missing"}, Bad{R"("command":"")", ".command: is empty"},
+        Bad{R"("command":7)", ".command: must be a string"},
+        Bad{R"("command":"x","args":"y")", ".args: must be an array"},
+        Bad{R"("command":"x","args":["a",1])", ".args[1]: must be a string"},
+        Bad{R"("command":"x","args":["a\u0000b"])", ".args[0]: has a zero byte"},
+        Bad{R"("command":"x","args":["${NO"])", ".args[0]: ${ without its }"},
+        Bad{R"("command":"x","args":["${a b}"])", ".args[0]: ${a b} names no variable"},
+        Bad{R"("command":"x","env":[])", ".env: must be an object"},
+        Bad{R"("command":"x","env":{"A":1})", ".env.A: must be a string"},
+        Bad{R"("command":"x","env":{"A=B":"1"})", ".env.A=B: is no name of an environment variable"},
+        Bad{R"("command":"x","env":{"":"1"})", ".env.: is no name of an environment variable"},
+        Bad{R"("command":"x","cwd":"srv")", ".cwd: must be an absolute path"},
+        Bad{R"("type":"http","url":"http://x")", ".url: only servers with a command (stdio) are supported"},
+        Bad{R"("type":"sse","command":"x")", ".type: 'sse' is not supported, only 'stdio' is"},
+        Bad{R"("command":"x","disabled":"yes")", ".disabled: must be true or false"},
+        Bad{R"("command":"x","hal9000":[])", ".hal9000: must be an object"},
+        Bad{R"("command":"x","hal9000":{"mode":"own"})", ".hal9000.mode: must be 'shared' or 'session'"},
+        Bad{R"("command":"x","hal9000":{"network":"lan"})", ".hal9000.network: must be 'none', 'parent' or 'host'"},
+        Bad{R"("command":"x","hal9000":{"memory_max":"lots"})",
+            ".hal9000.memory_max: 'lots' is no size like 268435456, 256M or 1.5G"},
+        Bad{R"("command":"x","hal9000":{"memory_max":-1})", ".hal9000.memory_max: must be a non-negative integer"},
+        Bad{R"("command":"x","hal9000":{"memory_max":512})",
+            ".hal9000.memory_max: 512 bytes are less than any server needs (16M)"},
+        Bad{R"("command":"x","hal9000":{"tasks_max":"3"})", ".hal9000.tasks_max: must be a non-negative integer"},
+        Bad{R"("command":"x","hal9000":{"max_sessions":0})", ".hal9000.max_sessions: must be between 1 and 1024"},
+        Bad{R"("command":"x","hal9000":{"stop_timeout":true})",
+            ".hal9000.stop_timeout: must be seconds, or a text like '500ms' or '10s'"},
+        Bad{R"("command":"x","hal9000":{"stop_timeout":"soon"})",
+            ".hal9000.stop_timeout: 'soon' is no time like 5, 500ms, 10s or 2min"},
+        Bad{R"("command":"x","hal9000":{"stop_timeout":"1h"})", ".hal9000.stop_timeout: must be at most 300 s"}));
+
+TEST(ServerConfig, unknown_own_members_are_errors) {
+  const auto message = error_of(R"("command":"x","hal9000":{"memmory_max":1})");
+  EXPECT_NE(message.find("mcp.json: mcpServers.one.hal9000.memmory_max"), std::string::npos) << message;
+}
+
+TEST(ServerConfig, documents_that_are_none) {
+  for (const auto* text : {"", "{", "[]", "{}", R"({"mcpServers":[]})", R"({"mcpServers":{"one":7}})",
+                           R"({"mcpServers":{"a/b":{"command":"x"}}})", R"({"mcpServers":{},"mcpServers":{}})"}) {
+    const auto result = parse_servers(text, "mcp.json", options);
+    ASSERT_FALSE(result) << text;
+    EXPECT_EQ(result.error().code, Errc::invalid_argument) << text;
+    EXPECT_TRUE(result.error().message.starts_with("mcp.json: ")) << result.error().message;
+  }
+}
+
+TEST(ServerConfig, bounds_counts) {
+  std::string servers;
+  for (int i = 0; i < 257; ++i) {
+    servers += (i > 0 ? "," : "") + ("\"s" + std::to_string(i) + R"(":{"command":"x"})");
+  }
+  EXPECT_FALSE(parse_servers("{\"mcpServers\":{" + servers + "}}", "f", options));
+  std::string words = "\"w\"";
+  for (int i = 0; i < 256; ++i) {
+    words += ",\"w\"";
+  }
+  EXPECT_EQ(error_of("\"command\":\"x\",\"args\":[" + words + "]"),
+            "mcp.json: mcpServers.one.args: has more than 255 words");
+}
+
+class ServerFiles : public ::testing::Test {
+ protected:
+  ServerFiles() : folder_(std::filesystem::temp_directory_path() / ("hal-server-" + std::to_string(::getpid()))) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_ / "mcp.d");
+  }
+  ~ServerFiles() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::string& name, const std::string& text) const { std::ofstream(folder_ / name) << text; }
+  [[nodiscard]] Result<ServerConfigs> read() const {
+    return read_servers(folder_ / "mcp.json", folder_ / "mcp.d", options);
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(ServerFiles, no_file_means_no_servers) {
+  const auto result = read();
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(result->servers.empty());
+  std::filesystem::remove(folder_ / "mcp.d");
+  EXPECT_TRUE(read());
+}
+
+TEST_F(ServerFiles, later_files_win_in_name_order) {
+  write("mcp.json", R"({"mcpServers":{"a":{"command":"1"},"b":{"command":"1"},"c":{"command":"1"}}})");
+  write("mcp.d/20.json", R"({"mcpServers":{"b":{"command":"3"}}})");
+  write("mcp.d/10.json", R"({"mcpServers":{"b":{"command":"2"},"c":{"command":"2","disabled":true}}})");
+  write("mcp.d/30.txt", "no json");
+  write("mcp.d/.40.json", "no json");
+  const auto result = read();
+  ASSERT_TRUE(result) << result.error().message;
+  ASSERT_EQ(result->servers.size(), 2U);
+  EXPECT_EQ(result->servers[0].argv[0], "1");
+  EXPECT_EQ(result->servers[1].argv[0], "3");
+  EXPECT_EQ(result->notes.size(), 3U);
+}
+
+TEST_F(ServerFiles, errors_name_the_file) {
+  write("mcp.d/10.json", "{");
+  const auto result = read();
+  ASSERT_FALSE(result);
+  EXPECT_TRUE(result.error().message.starts_with((folder_ / "mcp.d/10.json").string() + ": "))
+      << result.error().message;
+}
+
+TEST_F(ServerFiles, a_directory_or_a_huge_file_is_an_error) {
+  std::filesystem::create_directory(folder_ / "mcp.json");
+  EXPECT_FALSE(read());
+  std::filesystem::remove(folder_ / "mcp.json");
+  write("mcp.json", std::string((1 << 20) + 1, ' '));
+  EXPECT_FALSE(read());
+}
+
+TEST(Fingerprint, changes_with_what_a_process_sees_only) {
+  ServerConfig config;
+  config.argv = {"a", "b"};
+  const auto before = fingerprint(config);
+  EXPECT_EQ(before.size(), 16U);
+  auto other = config;
+  other.max_sessions = 1;
+  other.max_requests = 1;
+  other.request_timeout = std::chrono::seconds(1);
+  other.stop_timeout = std::chrono::seconds(1);
+  EXPECT_EQ(fingerprint(other), before);
+  other = config;
+  other.argv = {"ab"};
+  EXPECT_NE(fingerprint(other), before);
+  other = config;
+  other.argv = {"a"};
+  other.env = {{"b", ""}};
+  EXPECT_NE(fingerprint(other), before);
+  other = config;
+  other.network = Network::none;
+  EXPECT_NE(fingerprint(other), before);
+}
+
+TEST(Units, sizes) {
+  EXPECT_EQ(*parse_size("0"), 0U);
+  EXPECT_EQ(*parse_size("1.5K"), 1536U);
+  EXPECT_EQ(*parse_size("2T"), std::uint64_t{2} << 40);
+  for (const auto* text : {"", "M", "-1", "1e9", "1 M", "1m", "99999999T", "nan", "inf", "0x10"}) {
+    EXPECT_FALSE(parse_size(text)) << text;
+  }
+}
+
+TEST(Units, durations) {
+  EXPECT_EQ(*parse_duration("90"), std::chrono::seconds(90));
+  EXPECT_EQ(*parse_duration("0.5s"), std::chrono::milliseconds(500));
+  EXPECT_EQ(*parse_duration("2min"), std::chrono::minutes(2));
+  for (const auto* text : {"", "s", "-1s", "1 s", "1d"}) {
+    EXPECT_FALSE(parse_duration(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace hal::server
