@@ -24,6 +24,8 @@ namespace {
 
 /** tmux on a machine under load; it normally takes some 10 ms. */
 constexpr std::chrono::seconds start_deadline{10};
+/** tmux's end after a failed start. */
+constexpr std::chrono::seconds leave_limit{1};
 /** A pane, a log, and somebody who connected in error. */
 constexpr std::size_t max_peers = 4;
 
@@ -71,7 +73,7 @@ Session::Session(Epoll& epoll, SessionSettings settings, SessionListener& listen
     : epoll_(epoll),
       settings_(std::move(settings)),
       listener_(listener),
-      deadline_(epoll, [this] { fail(ETIMEDOUT); }) {}
+      deadline_(epoll, [this] { deadline_passed(); }) {}
 
 Session::~Session() {
   reset();
@@ -149,6 +151,9 @@ void Session::launch_tmux() {
 }
 
 void Session::reaped(pid_t pid, int status) {
+  if (state_ == State::failing && pid == server_) {
+    failed();
+  }
   if (!client_ || client_->pid != pid) {
     return;
   }
@@ -267,14 +272,34 @@ void Session::signal(int number) const {
   }
 }
 
+void Session::deadline_passed() {
+  if (state_ == State::failing) {
+    failed();
+  } else {
+    fail(ETIMEDOUT);
+  }
+}
+
 void Session::fail(int error) {
   if (state_ != State::starting) {
     return;
   }
-  const ExecId id = request_.id;
   reset();
+  state_ = State::failing;
+  error_ = error;
+  if (server_ == 0) {
+    failed();
+  } else {
+    // A next attempt must not meet a tmux that is about to go.
+    deadline_.start(leave_limit);
+  }
+}
+
+void Session::failed() {
+  deadline_.stop();
   state_ = State::idle;
-  listener_.main_failed(id, error);
+  server_ = 0;
+  listener_.main_failed(request_.id, error_);
 }
 
 void Session::end(int status) {

@@ -46,7 +46,7 @@ class Session {
   Session& operator=(const Session&) = delete;
   ~Session();
 
-  enum class State { idle, starting, running, ended };
+  enum class State { idle, starting, failing, running, ended };
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] ExecId id() const { return request_.id; }
   [[nodiscard]] int status() const { return status_; }
@@ -80,6 +80,8 @@ class Session {
   void from_pane(const std::string& bytes);
   void peer_gone(int socket);
   void fail(int error);
+  void failed();
+  void deadline_passed();
   void end(int status);
   void drained();
   void reset();
@@ -92,6 +94,7 @@ class Session {
   Request request_;
   std::string mark_;
   int status_ = 0;
+  int error_ = 0;  ///< In state failing.
   bool drained_ = false;
   pid_t server_ = 0;
   pid_t pane_ = -1;  ///< The helper; also its process group, which the command shares.

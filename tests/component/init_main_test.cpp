@@ -245,7 +245,7 @@ TEST_F(InitPid1, ends_everything_and_exits_with_mains_code) {
 }
 
 TEST(InitPause, waits_for_sigterm) {
-  const std::string program = ::getenv("HAL9000_INIT");
+  const std::string program = init_program();
   const pid_t pid = ::fork();
   if (pid == 0) {
     sigset_t none;

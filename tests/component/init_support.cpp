@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <stdexcept>
 
 namespace hal::test {
 
@@ -38,7 +39,8 @@ bool readable_by(int fd, Clock::time_point end) {
   }
 }
 
-[[noreturn]] void become(const TempDir& folder, const std::vector<std::string>& wrapper, int log) {
+/** The child's part. noexcept: a child that unwound into the test would run the tests on, and fork again. */
+[[noreturn]] void become(const TempDir& folder, std::vector<std::string> words, int log) noexcept {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -46,12 +48,6 @@ bool readable_by(int fd, Clock::time_point end) {
   ::dup2(log, STDERR_FILENO);
   ::setenv("TMUX_TMPDIR", folder.path().c_str(), 1);
   ::unsetenv("TMUX");
-  std::vector<std::string> words = wrapper;
-  for (const std::string& word :
-       {std::string(::getenv("HAL9000_INIT")), std::string("--control"), control_path(folder), std::string("--runtime"),
-        folder.path(), std::string("--tmux-config"), std::string("/nonexistent")}) {
-    words.push_back(word);
-  }
   std::vector<char*> argv;
   for (auto& word : words) {
     argv.push_back(word.data());
@@ -63,14 +59,28 @@ bool readable_by(int fd, Clock::time_point end) {
 
 }  // namespace
 
+std::string init_program() {
+  const char* program = ::getenv("HAL9000_INIT");
+  if (program == nullptr || ::access(program, X_OK) != 0) {
+    throw std::runtime_error("HAL9000_INIT must name the program; run this through meson test");
+  }
+  return program;
+}
+
 InitProcess::InitProcess(const TempDir& folder, const std::vector<std::string>& wrapper) : log_path_(folder / "log") {
   const UniqueFd log(::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  std::vector<std::string> words = wrapper;
+  for (const std::string& word :
+       {init_program(), std::string("--control"), control_path(folder), std::string("--runtime"), folder.path(),
+        std::string("--tmux-config"), std::string("/nonexistent")}) {
+    words.push_back(word);
+  }
   pid_ = ::fork();
   if (pid_ < 0) {
     throw_errno("fork");
   }
   if (pid_ == 0) {
-    become(folder, wrapper, log.get());
+    become(folder, std::move(words), log.get());
   }
 }
 

@@ -15,6 +15,9 @@
 /** The daemon's end of hal9000-init's protocol, and the real program as a child in subreaper mode. */
 namespace hal::test {
 
+/** The program under test, from the environment. Throws when it is not there; call it before any fork. */
+[[nodiscard]] std::string init_program();
+
 /** A record and the descriptor that came with it. */
 struct Received {
   init::Record record;
