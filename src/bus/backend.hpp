@@ -1,0 +1,71 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "server/supervisor.hpp"
+#include "worker/runtime.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/** What the D-Bus interfaces show and do that is neither worker::Registry nor worker::Parent; the daemon implements it.
+ */
+namespace hal::bus {
+
+/** What the gateway knows of an MCP server. */
+struct ServerStatistics {
+  std::uint64_t sessions = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t errors = 0;
+  std::string protocol_version;
+  /** JSON text, empty before the first session. */
+  std::string server_info;
+};
+
+/** The MCP servers: server::Supervisor and the gateway together. Calls answer by their Done, never from inside. */
+class ServerControl {
+ public:
+  virtual ~ServerControl() = default;
+  [[nodiscard]] virtual const server::Server* find(std::string_view name) const = 0;
+  [[nodiscard]] virtual std::vector<const server::Server*> all() const = 0;
+  [[nodiscard]] virtual ServerStatistics statistics(std::string_view name) const = 0;
+
+  virtual void start(std::string_view name, Done<void> done) = 0;
+  virtual void stop(std::string_view name, Done<void> done) = 0;
+  virtual void restart(std::string_view name, Done<void> done) = 0;
+  /** One MCP request; `params` is JSON text that nobody has looked at yet, or empty. */
+  virtual void call(std::string_view name, std::string method, std::string params, Done<std::string> done) = 0;
+};
+
+struct EngineStatus {
+  bool available = false;
+  /** Why it is not. */
+  std::string reason;
+  /** Of the connection that stands. */
+  worker::EngineInfo info;
+};
+
+/** The daemon as a whole. */
+class DaemonControl {
+ public:
+  virtual ~DaemonControl() = default;
+  [[nodiscard]] virtual std::string version() const = 0;
+  /** "starting", "running", "degraded" or "stopping" */
+  [[nodiscard]] virtual std::string state() const = 0;
+  [[nodiscard]] virtual EngineStatus engine() const = 0;
+  /** Constant. */
+  [[nodiscard]] virtual std::vector<std::string> features() const = 0;
+
+  virtual void reload(Done<void> done) = 0;
+
+  /** How far something is, from 0 to 1, and what it is doing, for people. */
+  using Progress = std::function<void(double fraction, std::string message)>;
+  /** Stops all workers. Destroying the handle gives up what is not done; neither callback comes after it. */
+  [[nodiscard]] virtual worker::OperationHandle stop_all(std::chrono::milliseconds timeout, Progress progress,
+                                                         Done<void> done) = 0;
+};
+
+}  // namespace hal::bus

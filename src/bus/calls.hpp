@@ -1,0 +1,45 @@
+#pragma once
+
+#include "bus/authoriser.hpp"
+#include "bus/reply.hpp"
+
+#include <sys/types.h>
+
+#include <optional>
+#include <utility>
+
+namespace hal::bus {
+
+/** Who sent the message `object` is being called with. */
+[[nodiscard]] Caller current_caller(const sdbus::IObject& object);
+
+/** The method `object` is being called with. */
+[[nodiscard]] std::string current_member(const sdbus::IObject& object);
+
+/** Lets methods run once their caller may call them. */
+class Calls {
+ public:
+  explicit Calls(Authoriser& authoriser) : authoriser_(authoriser) {}
+
+  /**
+   * Asks whether the caller of the method that is running on `object` may call it; then runs `then(uid of the caller)`
+   * or answers `reply` with the refusal. `then` may run after the object is gone.
+   */
+  template <class... Values, class Then>
+  void authorised(const sdbus::IObject& object, const char* interface, std::optional<uid_t> owner,
+                  const Reply<Values...>& reply, Then then) {
+    authoriser_.ask({current_caller(object), interface, current_member(object), owner},
+                    [reply, then = std::move(then)](const Verdict& verdict) mutable {
+                      if (verdict) {
+                        guard(reply, [&] { then(*verdict.uid); });
+                      } else {
+                        reply.fail(verdict.error_name, verdict.message);
+                      }
+                    });
+  }
+
+ private:
+  Authoriser& authoriser_;
+};
+
+}  // namespace hal::bus

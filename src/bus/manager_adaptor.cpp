@@ -1,0 +1,256 @@
+#include "bus/manager_adaptor.hpp"
+
+#include "base/names.hpp"
+#include "base/text.hpp"
+#include "bus/job_adaptor.hpp"
+#include "bus/signals.hpp"
+#include "bus/variant.hpp"
+#include "bus/worker_adaptor.hpp"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::bus {
+
+namespace {
+
+/** Of one user; each holds a container being made. */
+constexpr std::size_t max_spawning_per_user = 16;
+
+/** Counts one spawn until it is destroyed; null if there are too many. */
+std::shared_ptr<void> begin_spawn(const std::shared_ptr<std::map<uid_t, std::size_t>>& spawning, uid_t user) {
+  auto& count = (*spawning)[user];
+  if (count >= max_spawning_per_user) {
+    return nullptr;
+  }
+  ++count;
+  return {spawning.get(), [spawning, user](void*) {
+            if (--(*spawning)[user] == 0) {
+              spawning->erase(user);
+            }
+          }};
+}
+
+/** The worker of this id; else of this name, by `caller`, for root by anyone. */
+Result<WorkerId> find_worker(const worker::Registry& registry, uid_t caller, const std::string& id_or_name) {
+  if (const auto* worker = registry.find(WorkerId{id_or_name})) {
+    return worker->id;
+  }
+  if (const auto* worker = registry.find(caller, id_or_name)) {
+    return worker->id;
+  }
+  std::vector<uid_t> owners;
+  if (caller == 0) {
+    for (const auto* worker : registry.all()) {
+      if (worker->name == id_or_name && std::find(owners.begin(), owners.end(), worker->owner) == owners.end()) {
+        owners.push_back(worker->owner);
+      }
+    }
+  }
+  if (owners.size() > 1) {
+    return Error{Errc::busy, fmt::format("{} users have a worker \"{}\"; use its id", owners.size(), id_or_name)};
+  }
+  const auto* worker = owners.empty() ? nullptr : registry.find(owners.front(), id_or_name);
+  if (worker == nullptr) {
+    return Error{Errc::not_found, fmt::format("there is no worker \"{}\"", text::printable(id_or_name))};
+  }
+  return worker->id;
+}
+
+std::map<std::string, sdbus::Variant> to_dictionary(const EngineStatus& engine) {
+  std::map<std::string, sdbus::Variant> dictionary{
+      {"available", sdbus::Variant{engine.available}},
+      {"reason", sdbus::Variant{bus_text(engine.reason)}},
+  };
+  if (engine.available) {
+    dictionary.emplace("version", sdbus::Variant{bus_text(engine.info.version)});
+    dictionary.emplace("api_version", sdbus::Variant{bus_text(engine.info.api_version)});
+    dictionary.emplace("cgroup_driver", sdbus::Variant{bus_text(engine.info.cgroup_driver)});
+    dictionary.emplace("cgroup_version", sdbus::Variant{static_cast<std::uint32_t>(engine.info.cgroup_version)});
+    dictionary.emplace("storage_driver", sdbus::Variant{bus_text(engine.info.storage_driver)});
+  }
+  return dictionary;
+}
+
+}  // namespace
+
+ManagerAdaptor::ManagerAdaptor(sdbus::IConnection& connection, ManagerContext context)
+    : AdaptorInterfaces(connection, sdbus::ObjectPath{names::root_path}), context_(context) {
+  registerAdaptor();
+  (void)published_.update(snapshot());
+}
+
+ManagerAdaptor::~ManagerAdaptor() {
+  unregisterAdaptor();
+}
+
+void ManagerAdaptor::publish() {
+  emit_changed(getObject(), interface_name, published_.update(snapshot()));
+}
+
+void ManagerAdaptor::tell_job_new(std::uint32_t id) {
+  emit([&] { emitJobNew(id, sdbus::ObjectPath{job_path(id)}); });
+}
+
+void ManagerAdaptor::tell_job_removed(std::uint32_t id, std::string_view result) {
+  emit([&] { emitJobRemoved(id, sdbus::ObjectPath{job_path(id)}, std::string(result)); });
+}
+
+/** Every property with EmitsChangedSignal "true". */
+Published::Snapshot ManagerAdaptor::snapshot() const {
+  const auto engine = context_.daemon.engine();
+  return {
+      {"State", context_.daemon.state()},
+      {"NWorkers", std::to_string(context_.registry.all().size())},
+      {"Engine", fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", engine.available, engine.reason, engine.info.version,
+                             engine.info.api_version, engine.info.cgroup_driver, engine.info.cgroup_version,
+                             engine.info.storage_driver)},
+  };
+}
+
+/** Runs `then(uid of the caller)` if the caller may; `then` outlives this object. */
+template <class... Values, class Then>
+void ManagerAdaptor::run(const Reply<Values...>& reply, Then then) {
+  guard(reply, [&] { context_.calls.authorised(getObject(), interface_name, std::nullopt, reply, std::move(then)); });
+}
+
+void ManagerAdaptor::spawn(const Reply<sdbus::ObjectPath>& reply, Result<SpawnOptions> options) {
+  if (!options) {
+    reply.fail(options.error());
+    return;
+  }
+  const auto shared = std::make_shared<SpawnOptions>(std::move(*options));
+  run(reply, [&registry = context_.registry, spawning = spawning_, shared, reply](uid_t caller) {
+    if (shared->claim == Claim::require) {
+      reply.fail({Errc::unavailable, "no warm worker"});
+      return;
+    }
+    auto counted = begin_spawn(spawning, caller);
+    if (!counted) {
+      reply.fail(
+          {Errc::limit, fmt::format("{} workers of yours are being made, which is the limit", max_spawning_per_user)});
+      return;
+    }
+    shared->request.owner = caller;
+    registry.spawn(std::move(shared->request), [reply, counted = std::move(counted)](const Result<WorkerId>& id) {
+      if (id) {
+        reply.succeed(sdbus::ObjectPath{worker_path(*id)});
+      } else {
+        reply.fail(id.error());
+      }
+    });
+  });
+}
+
+void ManagerAdaptor::Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::string workspace, Options options) {
+  const Reply reply(std::move(result));
+  guard(reply, [&] {
+    auto path = read_path("workspace", std::move(workspace));
+    if (!path) {
+      reply.fail(path.error());
+      return;
+    }
+    auto values = to_values(options);
+    auto read = values ? read_spawn_options(std::move(*values)) : values.error();
+    if (read) {
+      read->request.workspace = std::move(*path);
+    }
+    spawn(reply, std::move(read));
+  });
+}
+
+void ManagerAdaptor::SpawnAt(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::UnixFd directory, Options options) {
+  const Reply reply(std::move(result));
+  guard(reply, [&] {
+    // What it is a descriptor of is found out where a file system that hangs can do no harm.
+    auto fd = compat::from_bus(directory);
+    if (!fd) {
+      reply.fail(errno_error("taking the directory's descriptor"));
+      return;
+    }
+    auto values = to_values(options);
+    auto read = values ? read_spawn_options(std::move(*values)) : values.error();
+    if (read) {
+      read->request.directory = std::move(fd);
+    }
+    spawn(reply, std::move(read));
+  });
+}
+
+void ManagerAdaptor::GetWorker(sdbus::Result<sdbus::ObjectPath>&& result, std::string id_or_name) {
+  const Reply reply(std::move(result));
+  run(reply, [&registry = context_.registry, id_or_name = std::move(id_or_name), reply](uid_t caller) {
+    const auto id = find_worker(registry, caller, id_or_name);
+    if (id) {
+      reply.succeed(sdbus::ObjectPath{worker_path(*id)});
+    } else {
+      reply.fail(id.error());
+    }
+  });
+}
+
+std::vector<ManagerAdaptor::Row> ManagerAdaptor::ListWorkers() {
+  return guard_value([&] {
+    auto workers = context_.registry.all();
+    std::sort(workers.begin(), workers.end(), [](const auto* a, const auto* b) {
+      return std::tie(a->created_usec, a->id) < std::tie(b->created_usec, b->id);
+    });
+    std::vector<Row> rows;
+    rows.reserve(workers.size());
+    for (const auto* worker : workers) {
+      rows.emplace_back(worker->id.value, bus_text(worker->name), std::string(worker::name(worker->state)),
+                        worker->owner, static_cast<std::int64_t>(worker->created_usec),
+                        sdbus::ObjectPath{worker_path(worker->id)});
+    }
+    return rows;
+  });
+}
+
+void ManagerAdaptor::Reload(sdbus::Result<>&& result) {
+  const Reply reply(std::move(result));
+  run(reply, [&daemon = context_.daemon, reply](uid_t) { daemon.reload(answer_with(reply)); });
+}
+
+void ManagerAdaptor::StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uint32_t timeout_ms) {
+  const Reply reply(std::move(result));
+  const auto timeout = read_stop_timeout(timeout_ms);
+  if (!timeout) {
+    reply.fail(timeout.error());
+    return;
+  }
+  run(reply, [&daemon = context_.daemon, &jobs = context_.jobs, timeout = *timeout, reply](uid_t) {
+    const auto job = jobs.start("stop-all", [&](DaemonControl::Progress progress, Done<void> done) {
+      return daemon.stop_all(timeout, std::move(progress), std::move(done));
+    });
+    if (job) {
+      reply.succeed(sdbus::ObjectPath{job_path(*job)});
+    } else {
+      reply.fail(job.error());
+    }
+  });
+}
+
+std::string ManagerAdaptor::Version() {
+  return guard_value([&] { return context_.daemon.version(); });
+}
+
+std::string ManagerAdaptor::State() {
+  return guard_value([&] { return context_.daemon.state(); });
+}
+
+std::uint32_t ManagerAdaptor::NWorkers() {
+  return guard_value([&] { return static_cast<std::uint32_t>(context_.registry.all().size()); });
+}
+
+std::map<std::string, sdbus::Variant> ManagerAdaptor::Engine() {
+  return guard_value([&] { return to_dictionary(context_.daemon.engine()); });
+}
+
+std::vector<std::string> ManagerAdaptor::Features() {
+  return guard_value([&] { return context_.daemon.features(); });
+}
+
+}  // namespace hal::bus

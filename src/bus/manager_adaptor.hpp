@@ -1,0 +1,75 @@
+#pragma once
+
+#include "bus/backend.hpp"
+#include "bus/calls.hpp"
+#include "bus/jobs.hpp"
+#include "bus/options.hpp"
+#include "bus/published.hpp"
+#include "bus/reply.hpp"
+#include "worker/registry.hpp"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <org.hal9000.Manager1.adaptor.hpp>
+
+namespace hal::bus {
+
+/** What the manager's adaptor works on; outlives it. */
+struct ManagerContext {
+  DaemonControl& daemon;
+  worker::Registry& registry;
+  Calls& calls;
+  Jobs& jobs;
+};
+
+/** org.hal9000.Manager1, and the ObjectManager of all objects. */
+class ManagerAdaptor final
+    : public sdbus::AdaptorInterfaces<org::hal9000::Manager1_adaptor, sdbus::ObjectManager_adaptor> {
+ public:
+  ManagerAdaptor(sdbus::IConnection& connection, ManagerContext context);
+  ~ManagerAdaptor();
+  ManagerAdaptor(const ManagerAdaptor&) = delete;
+  ManagerAdaptor& operator=(const ManagerAdaptor&) = delete;
+
+  /** Tells what has changed since the last time. */
+  void publish();
+  void tell_job_new(std::uint32_t id);
+  void tell_job_removed(std::uint32_t id, std::string_view result);
+
+ private:
+  static constexpr const char* interface_name = org::hal9000::Manager1_adaptor::INTERFACE_NAME;
+  using Options = std::map<std::string, sdbus::Variant>;
+  using Row = sdbus::Struct<std::string, std::string, std::string, std::uint32_t, std::int64_t, sdbus::ObjectPath>;
+  /** Spawns under way, by user. */
+  using Spawning = std::map<uid_t, std::size_t>;
+
+  template <class... Values, class Then>
+  void run(const Reply<Values...>& reply, Then then);
+  void spawn(const Reply<sdbus::ObjectPath>& reply, Result<SpawnOptions> options);
+  [[nodiscard]] Published::Snapshot snapshot() const;
+
+  void Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::string workspace, Options options) override;
+  void SpawnAt(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::UnixFd directory, Options options) override;
+  void GetWorker(sdbus::Result<sdbus::ObjectPath>&& result, std::string id_or_name) override;
+  std::vector<Row> ListWorkers() override;
+  void Reload(sdbus::Result<>&& result) override;
+  void StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uint32_t timeout_ms) override;
+
+  std::string Version() override;
+  std::string State() override;
+  std::uint32_t NWorkers() override;
+  std::map<std::string, sdbus::Variant> Engine() override;
+  std::vector<std::string> Features() override;
+
+  ManagerContext context_;
+  std::shared_ptr<Spawning> spawning_ = std::make_shared<Spawning>();
+  Published published_;
+};
+
+}  // namespace hal::bus

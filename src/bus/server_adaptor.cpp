@@ -1,0 +1,194 @@
+#include "bus/server_adaptor.hpp"
+
+#include "base/error.hpp"
+#include "base/names.hpp"
+#include "bus/signals.hpp"
+
+#include <systemd/sd-bus.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::bus {
+
+namespace {
+
+/** What the link to the gateway carries. */
+constexpr std::size_t max_params_bytes = std::size_t{16} << 20;
+constexpr std::size_t max_method_bytes = 256;
+
+Error gone(std::string_view name) {
+  return {Errc::not_found, fmt::format("there is no MCP server \"{}\"", name)};
+}
+
+std::uint32_t to_u32(std::uint64_t number) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(number, std::numeric_limits<std::uint32_t>::max()));
+}
+
+}  // namespace
+
+std::string server_path(std::string_view name) {
+  char* path = nullptr;
+  if (const int r = sd_bus_path_encode(names::server_path_prefix, std::string(name).c_str(), &path); r < 0) {
+    throw_errno("sd_bus_path_encode", -r);
+  }
+  const std::unique_ptr<char, decltype(&std::free)> owner(path, std::free);
+  return path;
+}
+
+ServerAdaptor::ServerAdaptor(sdbus::IConnection& connection, ServerControl& servers, Calls& calls, std::string name)
+    : AdaptorInterfaces(connection, sdbus::ObjectPath{server_path(name)}),
+      servers_(servers),
+      calls_(calls),
+      name_(std::move(name)) {
+  registerAdaptor();
+  (void)published_.update(snapshot());
+}
+
+ServerAdaptor::~ServerAdaptor() {
+  unregisterAdaptor();
+}
+
+void ServerAdaptor::announce() {
+  emit([&] { getObject().emitInterfacesAddedSignal(); });
+}
+
+void ServerAdaptor::withdraw() {
+  emit([&] { getObject().emitInterfacesRemovedSignal(); });
+}
+
+void ServerAdaptor::publish() {
+  if (servers_.find(name_) != nullptr) {
+    emit_changed(getObject(), INTERFACE_NAME, published_.update(snapshot()));
+  }
+}
+
+const server::Server& ServerAdaptor::self() const {
+  const auto* server = servers_.find(name_);
+  if (server == nullptr) {
+    const auto error = gone(name_);
+    throw compat::make_error(dbus_error_name(error.code), error.message);
+  }
+  return *server;
+}
+
+/** Every property with EmitsChangedSignal "true". */
+Published::Snapshot ServerAdaptor::snapshot() const {
+  const auto& server = self();
+  const auto statistics = servers_.statistics(name_);
+  return {
+      {"State", std::string(server::name(server.state))},
+      {"Reason", server.reason},
+      {"Mode", std::string(server::name(server.config.mode))},
+      {"Unit", server.unit},
+      {"MainPID", std::to_string(server.main_pid)},
+      {"Restarts", std::to_string(server.restarts)},
+      {"ProtocolVersion", statistics.protocol_version},
+      {"ServerInfo", statistics.server_info},
+  };
+}
+
+/** Runs `then` if the server is there and the caller may; `then` outlives this object. */
+template <class... Values, class Then>
+void ServerAdaptor::run(const Reply<Values...>& reply, Then then) {
+  guard(reply, [&] {
+    if (servers_.find(name_) == nullptr) {
+      reply.fail(gone(name_));
+      return;
+    }
+    calls_.authorised(getObject(), INTERFACE_NAME, std::nullopt, reply,
+                      [then = std::move(then)](uid_t) mutable { then(); });
+  });
+}
+
+void ServerAdaptor::Start(sdbus::Result<>&& result) {
+  const Reply reply(std::move(result));
+  run(reply, [&servers = servers_, name = name_, reply] { servers.start(name, answer_with(reply)); });
+}
+
+void ServerAdaptor::Stop(sdbus::Result<>&& result) {
+  const Reply reply(std::move(result));
+  run(reply, [&servers = servers_, name = name_, reply] { servers.stop(name, answer_with(reply)); });
+}
+
+void ServerAdaptor::Restart(sdbus::Result<>&& result) {
+  const Reply reply(std::move(result));
+  run(reply, [&servers = servers_, name = name_, reply] { servers.restart(name, answer_with(reply)); });
+}
+
+void ServerAdaptor::Call(sdbus::Result<std::string>&& result, std::string method, std::string params_json) {
+  const Reply reply(std::move(result));
+  if (method.empty() || method.size() > max_method_bytes) {
+    reply.fail({Errc::invalid_argument, fmt::format("method must be of 1 to {} bytes", max_method_bytes)});
+    return;
+  }
+  if (params_json.size() > max_params_bytes) {
+    reply.fail({Errc::limit, fmt::format("params_json must be of at most {} bytes", max_params_bytes)});
+    return;
+  }
+  const auto params = std::make_shared<std::string>(std::move(params_json));
+  run(reply, [&servers = servers_, name = name_, method = std::move(method), params, reply] {
+    servers.call(name, method, std::move(*params), [reply](const hal::Result<std::string>& text) {
+      if (text) {
+        reply.succeed(bus_text(*text));
+      } else {
+        reply.fail(text.error());
+      }
+    });
+  });
+}
+
+std::string ServerAdaptor::Name() {
+  return bus_text(name_);
+}
+
+std::string ServerAdaptor::State() {
+  return guard_value([&] { return std::string(server::name(self().state)); });
+}
+
+std::string ServerAdaptor::Reason() {
+  return guard_value([&] { return bus_text(self().reason); });
+}
+
+std::string ServerAdaptor::Mode() {
+  return guard_value([&] { return std::string(server::name(self().config.mode)); });
+}
+
+std::string ServerAdaptor::Unit() {
+  return guard_value([&] { return bus_text(self().unit); });
+}
+
+std::uint32_t ServerAdaptor::MainPID() {
+  return guard_value([&] { return static_cast<std::uint32_t>(self().main_pid); });
+}
+
+std::uint32_t ServerAdaptor::Sessions() {
+  return guard_value([&] { return to_u32(servers_.statistics(name_).sessions); });
+}
+
+std::uint32_t ServerAdaptor::Restarts() {
+  return guard_value([&] { return to_u32(self().restarts); });
+}
+
+std::uint64_t ServerAdaptor::Requests() {
+  return guard_value([&] { return servers_.statistics(name_).requests; });
+}
+
+std::uint64_t ServerAdaptor::Errors() {
+  return guard_value([&] { return servers_.statistics(name_).errors; });
+}
+
+std::string ServerAdaptor::ProtocolVersion() {
+  return guard_value([&] { return bus_text(servers_.statistics(name_).protocol_version); });
+}
+
+std::string ServerAdaptor::ServerInfo() {
+  return guard_value([&] { return bus_text(servers_.statistics(name_).server_info); });
+}
+
+}  // namespace hal::bus

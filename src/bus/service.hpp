@@ -1,0 +1,55 @@
+#pragma once
+
+#include "base/strong_id.hpp"
+#include "bus/backend.hpp"
+#include "event/loop.hpp"
+#include "worker/parent.hpp"
+#include "worker/registry.hpp"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace hal::bus {
+
+class Connection;
+
+/** The public D-Bus API: all objects, who may call them, and what is told of changes. */
+class Service {
+ public:
+  /** All must outlive the service; the connection also what was asked of them in calls that are not answered yet. */
+  struct Parts {
+    worker::Registry& registry;
+    worker::Parent& parent;
+    ServerControl& servers;
+    DaemonControl& daemon;
+  };
+
+  /**
+   * Exports what there is. Waits for the bus, so only at start-up; throws std::runtime_error. Nobody can call before
+   * the connection has its well-known name: request it last.
+   */
+  Service(event::Loop& loop, Connection& connection, Parts parts);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // To be told after it happened. Changed properties go out together in the next turn of the loop.
+  void on_worker_added(const worker::Worker& worker);
+  void on_worker_changed(const WorkerId& id);
+  void on_worker_removed(const WorkerId& id);
+  void on_limit_hit(const WorkerId& id, std::string_view what);
+  void on_server_added(const std::string& name);
+  /** Also when its statistics have. */
+  void on_server_changed(const std::string& name);
+  void on_server_removed(const std::string& name);
+  void on_parent_changed();
+  /** State or engine. */
+  void on_daemon_changed();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hal::bus
