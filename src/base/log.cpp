@@ -108,6 +108,14 @@ Level max_level() {
   return state().max;
 }
 
+std::string_view program() {
+  return state().program;
+}
+
+std::string_view target() {
+  return state().to_journal ? "journal" : "console";
+}
+
 void write(Level level, Fields fields, std::string_view message) {
   if (level > state().max) {
     return;

@@ -29,6 +29,10 @@ using Fields = std::initializer_list<Field>;
 void start(std::string_view program);
 void set_max_level(Level level);
 [[nodiscard]] Level max_level();
+/** The name given to start(). */
+[[nodiscard]] std::string_view program();
+/** Where lines go: "journal" or "console" (stderr). */
+[[nodiscard]] std::string_view target();
 
 void write(Level level, Fields fields, std::string_view message);
 
