@@ -122,7 +122,8 @@ inline sd_bus_message* current_message(const sdbus::IObject& object) {
 inline sd_bus* raw_bus(sdbus::IConnection& connection) {
   const auto proxy = make_proxy(connection, "org.freedesktop.DBus", "/org/freedesktop/DBus");
 #if HAL_SDBUS_V2
-  const auto call = proxy->createMethodCall("org.freedesktop.DBus.Peer", "Ping");
+  const auto call =
+      proxy->createMethodCall(sdbus::InterfaceName{"org.freedesktop.DBus.Peer"}, sdbus::MethodName{"Ping"});
 #else
   const auto call = proxy->createMethodCall(std::string("org.freedesktop.DBus.Peer"), std::string("Ping"));
 #endif

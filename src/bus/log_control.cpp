@@ -1,6 +1,7 @@
 #include "bus/log_control.hpp"
 
 #include "base/log.hpp"
+#include "base/result.hpp"
 #include "base/text.hpp"
 #include "bus/compat.hpp"
 #include "bus/errors.hpp"
@@ -55,7 +56,7 @@ Result<void> set(std::string_view property, std::string_view value) {
   for (const auto& entry : level_names) {
     if (entry.name == value) {
       log::set_max_level(entry.level);
-      log::notice({}, "the log level is now {}", value);
+      log::print(log::Level::notice, {}, "the log level is now {}", value);
       return {};
     }
   }
