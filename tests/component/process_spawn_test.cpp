@@ -84,9 +84,9 @@ TEST_F(SpawnTest, LooksTheProgramUpInThePathOfItsEnvironment) {
   dir.write("hal-tool", "#!/bin/sh\necho found\n", 0755);
   SpawnSpec spec;
   spec.argv = {"hal-tool"};
-  spec.env = {"PATH=/nonexistent:" + dir.path()};
+  spec.env = {"PATH=" + dir / "missing:" + dir.path()};
   EXPECT_EQ(run(spec).output, "found\n");
-  spec.env = {"PATH=/nonexistent"};
+  spec.env = {"PATH=" + dir / "missing"};
   expect_failure(spec, Errc::not_found, "execve");
 }
 
@@ -94,14 +94,14 @@ TEST_F(SpawnTest, TellsTheFailedStep) {
   const test::TempDir dir;
   SpawnSpec spec;
   expect_failure(spec, Errc::invalid_argument, "empty");
-  spec.argv = {"/nonexistent/program"};
+  spec.argv = {dir / "missing"};
   expect_failure(spec, Errc::not_found, "execve");
   spec.argv = {dir.write("data", "no program")};
   expect_failure(spec, Errc::denied, "execve");
   spec.argv = {dir.write("broken", "no program", 0755)};
   expect_failure(spec, Errc::internal, "execve");
   spec = shell("true");
-  spec.cwd = "/nonexistent";
+  spec.cwd = dir / "missing";
   expect_failure(spec, Errc::not_found, "chdir");
   spec = shell("true");
   spec.network_namespace = STDIN_FILENO;
