@@ -56,6 +56,10 @@ void warning(Fields fields, fmt::format_string<Args...> format, Args&&... args) 
   print(Level::warning, fields, format, std::forward<Args>(args)...);
 }
 template <class... Args>
+void notice(Fields fields, fmt::format_string<Args...> format, Args&&... args) {
+  print(Level::notice, fields, format, std::forward<Args>(args)...);
+}
+template <class... Args>
 void info(Fields fields, fmt::format_string<Args...> format, Args&&... args) {
   print(Level::info, fields, format, std::forward<Args>(args)...);
 }

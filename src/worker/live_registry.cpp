@@ -85,6 +85,12 @@ ContainerUsage LiveRegistry::usage(const WorkerId& id) const {
   return found != nullptr && found->worker.pid > 0 ? parts_.usage(found->worker.pid) : ContainerUsage{};
 }
 
+void LiveRegistry::note_activity(const WorkerId& id, std::uint64_t usec) {
+  if (Entry* found = entry(id)) {
+    found->worker.last_activity_usec = std::max(found->worker.last_activity_usec, usec);
+  }
+}
+
 std::string LiveRegistry::records() const {
   return parts_.settings.state_dir + "/worker";
 }

@@ -49,6 +49,7 @@ class LiveRegistry final : public Registry {
   [[nodiscard]] const Worker* find(uid_t owner, std::string_view name) const override;
   [[nodiscard]] std::vector<const Worker*> all() const override;
   [[nodiscard]] ContainerUsage usage(const WorkerId& id) const override;
+  void note_activity(const WorkerId& id, std::uint64_t usec) override;
   [[nodiscard]] Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) override;
 
   void spawn(SpawnRequest request, Done<WorkerId> done) override;

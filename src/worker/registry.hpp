@@ -49,6 +49,8 @@ class Registry {
   /** Read at this moment from the control groups; zeros where nothing runs. */
   [[nodiscard]] virtual ContainerUsage usage(const WorkerId& id) const = 0;
 
+  /** The worker used its MCP servers at this time (microseconds since the epoch). Tells no listener. */
+  virtual void note_activity(const WorkerId& id, std::uint64_t usec) = 0;
   /** A new listening socket in place of the worker's old one, for a gateway that has lost it. */
   [[nodiscard]] virtual Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) = 0;
 

@@ -1,0 +1,253 @@
+#include "daemon/config.hpp"
+
+#include "base/text.hpp"
+#include "build_config.hpp"
+#include "daemon/toml_reader.hpp"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::daemon {
+
+namespace {
+
+std::string from_environment(const char* variable, const std::string& otherwise) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+std::vector<std::string> files_of(const std::string& folder, std::string_view suffix) {
+  std::vector<std::string> files;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), ::closedir);
+  while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
+    const std::string_view name = entry->d_name;
+    if (name.ends_with(suffix) && !name.starts_with('.')) {
+      files.push_back(folder + "/" + std::string(name));
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Result<void> to_run_as(const TomlValue& value, RunAs& target) {
+  std::string word;
+  if (auto read = value.into(word); !read) {
+    return read;
+  }
+  if (word == "auto") {
+    target = RunAs::automatic;
+  } else if (word == "child") {
+    target = RunAs::child;
+  } else if (word == "unit") {
+    target = RunAs::unit;
+  } else {
+    return value.error("must be \"auto\", \"child\" or \"unit\"");
+  }
+  return {};
+}
+
+Result<void> to_level(const TomlValue& value, log::Level& target) {
+  std::string word;
+  if (auto read = value.into(word); !read) {
+    return read;
+  }
+  constexpr std::pair<std::string_view, log::Level> levels[] = {{"error", log::Level::error},
+                                                                {"warning", log::Level::warning},
+                                                                {"notice", log::Level::notice},
+                                                                {"info", log::Level::info},
+                                                                {"debug", log::Level::debug}};
+  for (const auto& [name, level] : levels) {
+    if (word == name) {
+      target = level;
+      return {};
+    }
+  }
+  return value.error("must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\"");
+}
+
+Result<void> to_name(const TomlValue& value, std::string& target) {
+  if (auto read = value.into(target); !read) {
+    return read;
+  }
+  return text::is_name(target) ? Result<void>() : value.error("must be 1 to 64 letters, digits, '.', '_' or '-'");
+}
+
+/** The least memory the engine accepts. */
+constexpr std::uint64_t least_memory_bytes = std::uint64_t{6} << 20;
+
+Result<void> to_memory(const TomlValue& value, std::uint64_t& target) {
+  if (auto read = value.into_size(target); !read) {
+    return read;
+  }
+  return target >= least_memory_bytes ? Result<void>() : value.error("must be at least 6M");
+}
+
+Result<void> profile_value(const TomlValue& value, std::string_view key, worker::Profile& profile) {
+  if (key == "image") {
+    return value.into(profile.image);
+  }
+  if (key == "command") {
+    if (auto read = value.into(profile.command); !read) {
+      return read;
+    }
+    return profile.command.empty() ? value.error("must not be empty") : Result<void>();
+  }
+  if (key == "env") {
+    return value.into(profile.env);
+  }
+  if (key == "memory") {
+    return to_memory(value, profile.limits.memory_bytes);
+  }
+  if (key == "cpus") {
+    if (auto read = value.into(profile.limits.cpus); !read) {
+      return read;
+    }
+    return profile.limits.cpus > 0 ? Result<void>() : value.error("must be more than 0");
+  }
+  if (key == "pids") {
+    if (auto read = value.into(profile.limits.pids); !read) {
+      return read;
+    }
+    return profile.limits.pids > 0 ? Result<void>() : value.error("must be at least 1");
+  }
+  return value.error("unknown key");
+}
+
+/** One table of the settings to one part of the configuration. */
+Result<void> main_value(const TomlValue& value, std::string_view section, std::string_view key, Config& config) {
+  const std::string path = section.empty() ? std::string(key) : fmt::format("{}.{}", section, key);
+  if (path == "instance") {
+    return to_name(value, config.worker.instance);
+  }
+  if (path == "log.level") {
+    return to_level(value, config.log_level);
+  }
+  if (path == "engine.socket") {
+    return value.into(config.engine_socket);
+  }
+  if (path == "gateway.run") {
+    return to_run_as(value, config.gateway);
+  }
+  if (path == "servers.run") {
+    return to_run_as(value, config.servers);
+  }
+  if (path == "parent.image") {
+    return value.into(config.worker.parent_image);
+  }
+  if (path == "parent.network") {
+    return value.into(config.worker.parent_network);
+  }
+  if (path == "parent.chroma_memory") {
+    return to_memory(value, config.worker.chroma_memory_bytes);
+  }
+  if (path == "worker.profile") {
+    return to_name(value, config.worker.default_profile);
+  }
+  return value.error("unknown key");
+}
+
+Result<void> read_settings(const std::string& file, Config& config) {
+  return read_toml(file, [&config](const TomlValue& value) -> Result<void> {
+    if (value.path().size() == 3 && value.path()[0] == "profile") {
+      const auto& name = value.path()[1];
+      if (!text::is_name(name)) {
+        return value.error("a profile's name has 1 to 64 letters, digits, '.', '_' or '-'");
+      }
+      return profile_value(value, value.path()[2], config.worker.profiles[name]);
+    }
+    if (value.path().size() == 1) {
+      return main_value(value, "", value.path()[0], config);
+    }
+    if (value.path().size() == 2) {
+      return main_value(value, value.path()[0], value.path()[1], config);
+    }
+    return value.error("unknown key");
+  });
+}
+
+Result<void> read_profile(const std::string& file, Config& config) {
+  const auto slash = file.find_last_of('/');
+  const std::string name = file.substr(slash + 1, file.size() - slash - 1 - std::string_view(".toml").size());
+  if (!text::is_name(name)) {
+    return Error{Errc::invalid_argument, file + ": the file's name is no name of a profile"};
+  }
+  auto [profile, fresh] = config.worker.profiles.try_emplace(name);
+  if (fresh) {
+    profile->second = config.worker.profiles["base"];
+  }
+  return read_toml(file, [&target = profile->second](const TomlValue& value) -> Result<void> {
+    return value.path().size() == 1 ? profile_value(value, value.path()[0], target) : value.error("unknown key");
+  });
+}
+
+Result<void> check(const Config& config) {
+  if (!config.worker.profiles.contains(config.worker.default_profile)) {
+    return Error{Errc::invalid_argument, "worker.profile: there is no profile " + config.worker.default_profile};
+  }
+  for (const auto& [name, profile] : config.worker.profiles) {
+    if (profile.image.empty() || profile.command.empty()) {
+      return Error{Errc::invalid_argument, fmt::format("profile {}: needs image and command", name)};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Places places_from_environment() {
+  Places places;
+  places.vendor_dir = from_environment("HAL9000_DATADIR", build::datadir);
+  places.config_dir = from_environment("CONFIGURATION_DIRECTORY", build::sysconfdir);
+  places.state_dir = from_environment("STATE_DIRECTORY", "/var/lib/hal9000");
+  places.run_dir = from_environment("RUNTIME_DIRECTORY", "/run/hal9000");
+  places.programs_dir = from_environment("HAL9000_LIBEXECDIR", build::libexecdir);
+  return places;
+}
+
+Result<Config> read_config(const Places& places) {
+  Config config;
+  config.worker.run_dir = places.run_dir;
+  config.worker.state_dir = places.state_dir;
+  config.worker.init_program = places.programs_dir + "/hal9000-init";
+  config.worker.relay_program = places.programs_dir + "/hal9000-mcp";
+
+  std::vector<std::string> files = {places.vendor_dir + "/hal9000.toml"};
+  const std::string main_file = places.config_dir + "/hal9000.toml";
+  if (struct stat status{}; ::stat(main_file.c_str(), &status) == 0) {
+    files.push_back(main_file);
+  }
+  for (auto& file : files_of(places.config_dir + "/conf.d", ".toml")) {
+    files.push_back(std::move(file));
+  }
+  for (const auto& file : files) {
+    if (auto read = read_settings(file, config); !read) {
+      return read.error();
+    }
+  }
+  for (const auto& file : files_of(places.config_dir + "/profiles.d", ".toml")) {
+    if (auto read = read_profile(file, config); !read) {
+      return read.error();
+    }
+  }
+  if (auto checked = check(config); !checked) {
+    return checked.error();
+  }
+  auto servers = server::read_servers(places.config_dir + "/mcp.json", places.config_dir + "/mcp.d",
+                                      {places.state_dir + "/server", {}});
+  if (!servers) {
+    return servers.error();
+  }
+  config.mcp = *std::move(servers);
+  return config;
+}
+
+}  // namespace hal::daemon

@@ -1,0 +1,372 @@
+#include "daemon/daemon.hpp"
+
+#include "base/log.hpp"
+#include "base/names.hpp"
+#include "build_config.hpp"
+#include "daemon/stop_all.hpp"
+#include "host/notify.hpp"
+#include "host/unit_launcher.hpp"
+#include "host/usage.hpp"
+#include "server/child_launcher.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::daemon {
+
+namespace {
+
+/** The engine and the parent have this long before the daemon says it is ready without them. */
+constexpr auto ready_deadline = std::chrono::seconds(20);
+/** MCP servers that are our children have this long to end. */
+constexpr auto stop_deadline = std::chrono::seconds(15);
+
+bool as_units(RunAs run_as) {
+  return run_as == RunAs::unit || (run_as == RunAs::automatic && host::systemd_booted());
+}
+
+void make_folder(const std::string& path, mode_t mode) {
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    throw_errno("mkdir " + path);
+  }
+  if (::chmod(path.c_str(), mode) != 0) {  // whatever the umask says
+    throw_errno("chmod " + path);
+  }
+}
+
+/** What tmpfiles.d makes on an installed system, for all others. */
+const Places& with_folders(const Places& places) {
+  make_folder(places.run_dir, 0755);
+  make_folder(places.run_dir + "/worker", 0700);
+  make_folder(places.state_dir, 0755);
+  make_folder(places.state_dir + "/worker", 0700);
+  make_folder(places.state_dir + "/server", 0755);
+  make_folder(places.state_dir + "/user", 0711);
+  const std::string chroma = places.state_dir + "/chroma";
+  struct stat status {};
+  if (::stat(chroma.c_str(), &status) != 0) {
+    make_folder(chroma, 0700);
+    const auto account = server::find_account("hal9000");
+    const auto owner = account.value_or(server::Account{65534, 65534});
+    if (::geteuid() == 0 && ::chown(chroma.c_str(), owner.first, owner.second) != 0) {
+      throw_errno("chown " + chroma);
+    }
+  }
+  return places;
+}
+
+std::vector<std::string> names_of(const server::Supervisor& supervisor) {
+  std::vector<std::string> names;
+  for (const auto* server : supervisor.all()) {
+    names.push_back(server->config.name);
+  }
+  return names;
+}
+
+GatewayHost::Options gateway_options(const Places& places, const Config& config) {
+  GatewayHost::Options options;
+  if (as_units(config.gateway)) {
+    options.unit_socket = places.run_dir + "/gateway.sock";
+  } else {
+    options.program = places.programs_dir + "/hal9000-gateway";
+  }
+  return options;
+}
+
+std::unique_ptr<server::Launcher> make_launcher(event::Loop& loop, bool units) {
+  if (units) {
+    return std::make_unique<host::UnitLauncher>(loop);
+  }
+  return std::make_unique<server::ChildLauncher>(loop);
+}
+
+}  // namespace
+
+Daemon::Daemon(event::Loop& loop, Options options)
+    : loop_(loop),
+      places_(with_folders(options.places)),
+      config_(std::move(options.config)),
+      settings_(config_.worker),
+      curl_(loop),
+      engine_(loop, {.socket = config_.engine_socket, .instance = settings_.instance}),
+      binder_(loop),
+      sockets_(loop),
+      heartbeat_(curl_, sockets_),
+      parent_(loop, engine_, settings_, [this](pid_t pid, Done<void> done) { heartbeat_.ask(pid, std::move(done)); }),
+      registry_({loop, engine_, binder_, settings_, [this] { return parent_.container(); },
+                 [this] { return names_of(supervisor_); },
+                 [this](pid_t pid) {
+                   const auto used = usage_.read(pid);
+                   return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
+                 }}),
+      units_(as_units(config_.servers)),
+      launcher_(make_launcher(loop, units_)),
+      data_plane_(loop, registry_, gateway_options(places_, config_)),
+      supervisor_(loop, *launcher_, *this),
+      server_control_(supervisor_, data_plane_),
+      connection_(loop, options.bus,
+                  [this](std::string_view reason) {
+                    log::critical({}, "the bus is gone: {}", reason);
+                    loop_.exit(1);
+                  }),
+      service_(loop, connection_, {registry_, parent_, server_control_, *this}),
+      status_(loop, "status", [this] { host::notify_status(status()); }),
+      ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
+      stop_deadline_(loop, "stop deadline",
+                     [this] {
+                       log::warning({}, "MCP servers did not end in time; killing them");
+                       loop_.exit(0);
+                     }),
+      term_(loop, SIGTERM, "SIGTERM", [this] { stop(); }),
+      interrupt_(loop, SIGINT, "SIGINT", [this] { stop(); }),
+      hangup_(loop, SIGHUP, "SIGHUP", [this] { reload([](const Result<void>&) {}); }) {
+  log::set_max_level(config_.log_level);
+  for (const auto& note : config_.mcp.notes) {
+    log::notice({}, "{}", note);
+  }
+  data_plane_.set_supervisor(&supervisor_);
+  data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
+  registry_.set_listener(this);
+  parent_.set_listener(this);
+  engine_.set_listener(this);
+  supervisor_.apply(config_.mcp.servers);
+  data_plane_.start();
+  ready_deadline_.arm(ready_deadline);
+}
+
+Daemon::~Daemon() = default;
+
+// --- ready, reload, stop -------------------------------------------------------------------------------------------
+
+void Daemon::become_ready(std::string_view how) {
+  if (ready_ || stopping_) {
+    return;
+  }
+  ready_ = true;
+  ready_deadline_.disarm();
+  connection_.request_name(names::bus_name);
+  log::info({}, "hal9000d {} is ready {}", build::version, how);
+  host::notify_ready(status());
+  status_changed();
+}
+
+void Daemon::reload(Done<void> done) {
+  host::notify_reloading();
+  const auto result = apply_config();
+  host::notify_ready(status());
+  if (result) {
+    log::info({}, "configuration read again");
+  } else {
+    log::error({}, "configuration: {}; the old settings stay", result.error().message);
+  }
+  status_changed();
+  event::post(loop_, "reload", [result, done = std::move(done)] { done(result); });
+}
+
+Result<void> Daemon::apply_config() {
+  auto fresh = read_config(places_);
+  if (!fresh) {
+    return fresh.error();
+  }
+  const bool needs_restart = fresh->engine_socket != config_.engine_socket || fresh->gateway != config_.gateway ||
+                             fresh->servers != config_.servers || fresh->worker.instance != settings_.instance ||
+                             fresh->worker.parent_network != settings_.parent_network ||
+                             fresh->worker.parent_image != settings_.parent_image;
+  if (needs_restart) {
+    log::notice({}, "instance, engine, gateway, servers.run and parent settings take effect at the next start");
+  }
+  config_ = *std::move(fresh);
+  settings_.profiles = config_.worker.profiles;
+  settings_.default_profile = config_.worker.default_profile;
+  log::set_max_level(config_.log_level);
+  for (const auto& note : config_.mcp.notes) {
+    log::notice({}, "{}", note);
+  }
+  supervisor_.apply(config_.mcp.servers);
+  return {};
+}
+
+void Daemon::stop() {
+  if (stopping_) {
+    return;
+  }
+  stopping_ = true;
+  host::notify_stopping();
+  service_.on_daemon_changed();
+  log::info({}, "stopping; workers go on");
+  if (units_) {
+    loop_.exit(0);  // servers and gateway are the service manager's, and keep their sessions
+    return;
+  }
+  stop_deadline_.arm(stop_deadline);
+  supervisor_.stop_all([this](const Result<void>&) {
+    data_plane_.stop();
+    loop_.exit(0);
+  });
+}
+
+worker::OperationHandle Daemon::stop_all(std::chrono::milliseconds timeout, Progress progress, Done<void> done) {
+  return std::make_unique<StopAll>(loop_, registry_, timeout, std::move(progress), std::move(done));
+}
+
+// --- what the daemon says of itself --------------------------------------------------------------------------------
+
+std::string Daemon::version() const {
+  return build::version;
+}
+
+std::string Daemon::state() const {
+  if (stopping_) {
+    return "stopping";
+  }
+  if (!ready_) {
+    return "starting";
+  }
+  const bool well = engine_.up() && parent_.state() == worker::Parent::State::running && data_plane_.connected();
+  return well ? "running" : "degraded";
+}
+
+bus::EngineStatus Daemon::engine() const {
+  return {engine_.up(), engine_.up() ? "" : engine_reason_, engine_.info()};
+}
+
+std::vector<std::string> Daemon::features() const {
+  std::vector<std::string> features = {"spawn-at", "late-binding", "exec", "attach", "server-call"};
+  features.emplace_back(units_ ? "servers-as-units" : "servers-as-children");
+  return features;
+}
+
+void Daemon::status_changed() {
+  service_.on_daemon_changed();
+  status_.schedule();
+}
+
+std::string Daemon::status() const {
+  std::size_t running_servers = 0;
+  const auto servers = supervisor_.all();
+  for (const auto* server : servers) {
+    running_servers += server->state == server::State::running ? 1 : 0;
+  }
+  const auto workers = registry_.all();
+  const auto running = std::count_if(workers.begin(), workers.end(),
+                                     [](const auto* worker) { return worker->state == worker::State::running; });
+  const std::string engine = engine_.up()
+                                 ? fmt::format("engine {} (API {})", engine_.info().version, engine_.info().api_version)
+                                 : fmt::format("no engine: {}", engine_reason_);
+  const std::string parent =
+      parent_.state() == worker::Parent::State::running ? "" : fmt::format("; parent: {}", parent_.reason());
+  return fmt::format("{} {} running, {}/{} MCP servers, {}{}", running, running == 1 ? "worker" : "workers",
+                     running_servers, servers.size(), engine, parent);
+}
+
+// --- news of the parts ---------------------------------------------------------------------------------------------
+
+void Daemon::on_engine_up(const worker::EngineInfo& info) {
+  log::info({}, "container engine {} (API {}, {}, cgroup v{}) connected", info.version, info.api_version,
+            info.storage_driver, info.cgroup_version);
+  registry_.reconcile([this](const Result<void>& result) { reconciled(result); });
+  status_changed();
+}
+
+void Daemon::reconciled(const Result<void>& result) {
+  if (!result) {
+    log::error({}, "workers could not be taken up: {}", result.error().message);
+  } else {
+    data_plane_.on_workers_reconciled();
+  }
+  parent_.reconcile([this](const Result<void>& made) { become_ready(made ? "" : "without the parent container"); });
+}
+
+void Daemon::on_engine_down(const Error& reason) {
+  engine_reason_ = reason.message;
+  log::error({}, "container engine: {}", reason.message);
+  parent_.on_engine_down();
+  become_ready("without the container engine");
+  status_changed();
+}
+
+void Daemon::on_container_event(const worker::ContainerEvent& event) {
+  registry_.on_container_event(event);
+  parent_.on_container_event(event);
+}
+
+void Daemon::on_worker_added(const worker::Worker& worker) {
+  service_.on_worker_added(worker);
+  status_changed();
+}
+
+void Daemon::on_worker_changed(const worker::Worker& worker) {
+  data_plane_.on_worker_changed(worker);
+  service_.on_worker_changed(worker.id);
+  status_changed();
+}
+
+void Daemon::on_worker_removed(const WorkerId& id) {
+  data_plane_.on_worker_removed(id);
+  service_.on_worker_removed(id);
+  status_changed();
+}
+
+void Daemon::on_limit_hit(const WorkerId& id, std::string_view what) {
+  service_.on_limit_hit(id, what);
+}
+
+void Daemon::on_gateway_socket(const worker::Worker& worker, UniqueFd listening) {
+  data_plane_.on_gateway_socket(worker, std::move(listening));
+}
+
+void Daemon::on_parent_changed() {
+  service_.on_parent_changed();
+  status_changed();
+}
+
+void Daemon::on_namespace(bool available) {
+  UniqueFd network;
+  if (available) {
+    if (auto opened = host::open_network_namespace(parent_.pid()); opened) {
+      network = *std::move(opened);
+    } else {
+      log::error({}, "the parent's network namespace: {}", opened.error().message);
+    }
+  }
+  supervisor_.set_network_namespace(std::move(network));
+}
+
+void Daemon::on_server_added(const server::Server& server) {
+  data_plane_.on_server_changed(server);
+  service_.on_server_added(server.config.name);
+  status_changed();
+}
+
+void Daemon::on_server_changed(const server::Server& server) {
+  data_plane_.on_server_changed(server);
+  service_.on_server_changed(server.config.name);
+  status_changed();
+}
+
+void Daemon::on_server_removed(const std::string& name) {
+  data_plane_.on_server_removed(name);
+  service_.on_server_removed(name);
+  status_changed();
+}
+
+void Daemon::on_instance_ready(const std::string& server, InstanceId instance,
+                               const std::optional<std::string>& session, UniqueFd to_server, UniqueFd from_server) {
+  data_plane_.on_instance_ready(server, instance, session, std::move(to_server), std::move(from_server));
+}
+
+void Daemon::on_instance_gone(const std::string& server, InstanceId instance, const std::string& reason) {
+  data_plane_.on_instance_gone(server, instance, reason);
+}
+
+void Daemon::on_server_unavailable(const std::string& server, const std::optional<std::string>& session,
+                                   const std::string& reason, std::optional<std::chrono::milliseconds> retry_in) {
+  data_plane_.on_server_unavailable(server, session, reason, retry_in);
+}
+
+}  // namespace hal::daemon

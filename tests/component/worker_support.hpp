@@ -1,0 +1,202 @@
+#pragma once
+
+#include "fakes/fake_runtime.hpp"
+#include "init/protocol.hpp"
+#include "io/listener.hpp"
+#include "io/message_channel.hpp"
+#include "support/component.hpp"
+#include "worker/binder.hpp"
+#include "worker/live_registry.hpp"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace hal::test {
+
+/** Answers as told; notes what was asked. Mounts are the business of the host tests. */
+class FakeBinder : public worker::Binder {
+ public:
+  explicit FakeBinder(event::Loop& loop) : loop_(loop) {}
+
+  void open(const OpenRequest& request, Done<worker::DetachedMount> done) override {
+    opened.push_back(request.path);
+    const auto failure = open_errors.find(request.path);
+    event::post(loop_, "fake binder",
+                [path = request.path, mapped = mapped, done = std::move(done),
+                 error = failure == open_errors.end() ? std::optional<Error>() : failure->second] {
+                  if (error) {
+                    return done(*error);
+                  }
+                  worker::DetachedMount mount;
+                  mount.real_path = path.empty() ? "/by/descriptor" : path;
+                  mount.mapped = mapped;
+                  mount.group = 77;
+                  done(std::move(mount));
+                });
+  }
+  void place(pid_t container_pid, std::vector<Placement> placements, Done<void> done) override {
+    for (const auto& placement : placements) {
+      placed.emplace_back(container_pid, placement.target);
+    }
+    event::post(loop_, "fake binder", [done = std::move(done), result = place_result] { done(result); });
+  }
+
+  bool mapped = true;
+  std::map<std::string, std::optional<Error>> open_errors;
+  Result<void> place_result;
+  std::vector<std::string> opened;
+  std::vector<std::pair<pid_t, std::string>> placed;
+
+ private:
+  event::Loop& loop_;
+};
+
+/** PID 1 of a fake container: connects as hal9000-init does and answers every request. */
+class FakeInit {
+ public:
+  FakeInit(event::Loop& loop, const std::string& socket)
+      : channel_(loop, *io::connect_unix(socket, SOCK_SEQPACKET), "fake init",
+                 {[this](io::Message message) { on_request(std::move(message)); }, [](const Error&) {}}) {
+    init::Record hello;
+    hello.kind = init::RecordKind::hello;
+    send(hello);
+  }
+
+  void send(const init::Record& record) { (void)channel_.send(init::encode(record)); }
+
+  /** errno for the next start of this program, by argv[0]. */
+  std::map<std::string, int> failures;
+  std::map<std::string, int> exit_codes;
+  std::vector<init::Request> requests;
+
+ private:
+  void on_request(io::Message message) {
+    const auto request = *init::decode_request(message.bytes);
+    requests.push_back(request);
+    init::Record record;
+    record.id = request.id;
+    if (const auto failure = failures.find(request.argv.at(0)); failure != failures.end()) {
+      record.kind = init::RecordKind::failed;
+      record.error = failure->second;
+      return send(record);
+    }
+    record.kind = init::RecordKind::started;
+    send(record);
+    if (request.kind == init::RequestKind::exec) {
+      record.kind = init::RecordKind::exited;
+      record.status = exit_codes[request.argv[0]] << 8;
+      send(record);
+    }
+  }
+
+  io::MessageChannel channel_;
+};
+
+/** Notes what the registry tells. */
+class RegistryRecorder : public worker::Registry::Listener {
+ public:
+  void on_worker_added(const worker::Worker& worker) override { events.push_back("added " + worker.id.value); }
+  void on_worker_changed(const worker::Worker& worker) override {
+    events.push_back("changed " + std::string(name(worker.state)));
+  }
+  void on_worker_removed(const WorkerId& id) override { events.push_back("removed " + id.value); }
+  void on_limit_hit(const WorkerId&, std::string_view what) override { events.push_back("limit " + std::string(what)); }
+  void on_gateway_socket(const worker::Worker&, UniqueFd listening) override {
+    sockets.push_back(std::move(listening));
+  }
+
+  std::vector<std::string> events;
+  std::vector<UniqueFd> sockets;
+};
+
+/** A registry over fakes, with everything it writes in a temporary folder. */
+struct RegistryFixture : public ::testing::Test {
+  RegistryFixture() {
+    settings.run_dir = dir / "run";
+    settings.state_dir = dir / "state";
+    for (const auto& folder : {settings.run_dir, settings.run_dir + "/worker", settings.state_dir,
+                               settings.state_dir + "/worker", settings.state_dir + "/user"}) {
+      ::mkdir(folder.c_str(), 0700);
+    }
+    settings.profiles["base"] = {"image", {"claude"}, {}, {}};
+    runtime.on_start = [this](const worker::ContainerSpec& spec) {
+      if (connect_init) {
+        inits.push_back(std::make_unique<FakeInit>(loop, spec.binds.at(0).source + "/control.sock"));
+        inits.back()->failures = init_failures;
+        inits.back()->exit_codes = init_exit_codes;
+      }
+      return ::getpid();  // whose connection the registry will accept
+    };
+    restart_daemon();
+  }
+
+  /** A new registry over the same engine and folders, as after a crash of the daemon. */
+  void restart_daemon() {
+    registry.reset();
+    registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
+        loop, runtime, binder, settings, [this] { return parent; },
+        [] { return std::vector<std::string>{"memory-bank"}; }, [](pid_t) { return worker::ContainerUsage{}; }});
+    registry->set_listener(&recorder);
+    forwarder.registry = registry.get();
+    runtime.set_listener(&forwarder);
+  }
+
+  Result<WorkerId> spawn(const std::string& path, const std::function<void(worker::SpawnRequest&)>& edit = {}) {
+    worker::SpawnRequest request;
+    request.owner = 1234;
+    request.workspace = path;
+    if (edit) {
+      edit(request);
+    }
+    std::optional<Result<WorkerId>> answer;
+    registry->spawn(std::move(request), [&answer](Result<WorkerId> result) { answer = std::move(result); });
+    EXPECT_FALSE(answer) << "answered from inside the call";
+    EXPECT_TRUE(run_until(
+        loop, [&answer] { return answer.has_value(); }, 30s));
+    return answer.value_or(Error{Errc::timed_out, "no answer"});
+  }
+
+  Result<void> wait(const std::function<void(Done<void>)>& call) {
+    std::optional<Result<void>> answer;
+    call([&answer](Result<void> result) { answer = std::move(result); });
+    EXPECT_TRUE(run_until(loop, [&answer] { return answer.has_value(); }));
+    return answer.value_or(Error{Errc::timed_out, "no answer"});
+  }
+
+  [[nodiscard]] bool folder_exists(const WorkerId& id) const {
+    return ::access((settings.run_dir + "/worker/" + id.value).c_str(), F_OK) == 0;
+  }
+
+  struct Forwarder : worker::Runtime::Listener {
+    void on_engine_up(const worker::EngineInfo&) override {}
+    void on_engine_down(const Error&) override {}
+    void on_container_event(const worker::ContainerEvent& event) override { registry->on_container_event(event); }
+    worker::LiveRegistry* registry = nullptr;
+  };
+
+  TempDir dir;
+  event::Loop loop;
+  FakeRuntime runtime{loop};
+  FakeBinder binder{loop};
+  worker::Settings settings;
+  ContainerId parent{"holder"};
+  RegistryRecorder recorder;
+  Forwarder forwarder;
+  bool connect_init = true;
+  std::map<std::string, int> init_failures;
+  std::map<std::string, int> init_exit_codes;
+  std::vector<std::unique_ptr<FakeInit>> inits;
+  std::unique_ptr<worker::LiveRegistry> registry;
+};
+
+}  // namespace hal::test
