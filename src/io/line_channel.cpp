@@ -55,10 +55,14 @@ LineChannel::~LineChannel() {
 }
 
 Result<void> LineChannel::write_line(std::string_view line) {
-  return write_line({line});
+  return write_line(std::span(&line, 1));
 }
 
 Result<void> LineChannel::write_line(std::initializer_list<std::string_view> parts) {
+  return write_line(std::span(parts.begin(), parts.size()));
+}
+
+Result<void> LineChannel::write_line(std::span<const std::string_view> parts) {
   if (!open_ || write_failed_ || finish_when_written_) {
     return Error{Errc::disconnected, "the connection is closed"};
   }

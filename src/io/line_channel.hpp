@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -51,6 +52,7 @@ class LineChannel {
    */
   Result<void> write_line(std::string_view line);
   /** The same for a line made of parts, joined without a copy of the whole. */
+  Result<void> write_line(std::span<const std::string_view> parts);
   Result<void> write_line(std::initializer_list<std::string_view> parts);
 
   void pause();

@@ -1,0 +1,295 @@
+#include "hub/hub.hpp"
+
+#include "base/log.hpp"
+#include "base/names.hpp"
+#include "base/text.hpp"
+#include "hub/hub_limits.hpp"
+#include "jsonrpc/message.hpp"
+
+#include <sys/socket.h>
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::hub {
+
+namespace {
+
+std::uint64_t realtime_usec() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+}  // namespace
+
+Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
+    : loop_(loop),
+      to_daemon_(std::move(to_daemon)),
+      context_{loop, to_daemon_,
+               [this](const std::string& server) {
+                 changed_servers_.insert(server);
+                 schedule_report();
+               }},
+      report_(
+          loop, "hub report", [this] { report(); }, event::Priority::idle),
+      idle_(loop, "hub idle", [this] { on_idle_(); }) {}
+
+Hub::~Hub() = default;
+
+// Workers.
+
+void Hub::add_worker(link::WorkerAdd message) {
+  auto& worker = workers_[message.id];
+  worker.servers = std::set(message.servers.begin(), message.servers.end());
+  if (message.listener) {
+    worker.listener = std::make_unique<io::Listener>(
+        loop_, std::move(message.listener), "worker " + message.id.value,
+        [this, id = message.id](UniqueFd connection, io::PeerCredentials) { accept(id, std::move(connection)); });
+  }
+  end_sessions(
+      [&](const RelaySession& session) {
+        return session.worker() == message.id && session.server() != nullptr &&
+               !worker.servers.contains(session.server()->name());
+      },
+      "the worker may not use this server any more");
+}
+
+void Hub::remove_worker(const WorkerId& id) {
+  workers_.erase(id);
+  end_sessions([&](const RelaySession& session) { return session.worker() == id; }, "the worker is gone");
+}
+
+void Hub::accept(const WorkerId& id, UniqueFd connection) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end() || stopping_) {
+    return;
+  }
+  if (found->second.sessions >= limits::sessions_per_worker) {
+    const std::string refusal = R"({"hal9000":1,"error":"too many sessions of this worker"})"
+                                "\n";
+    (void)::send(connection.get(), refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return;
+  }
+  ++found->second.sessions;
+  worker_changed(found->second);
+  const ClientId client{next_client_++};
+  sessions_.emplace(client, std::make_unique<RelaySession>(loop_, client, id, std::move(connection),
+                                                           static_cast<RelaySession::Listener&>(*this)));
+}
+
+// Sessions.
+
+Result<Server*> Hub::on_session_opening(RelaySession& session, const std::string& name) {
+  const auto worker = workers_.find(session.worker());
+  const bool allowed = worker != workers_.end() && worker->second.servers.contains(name);
+  const auto found = servers_.find(name);
+  // One answer for both: a worker does not learn which servers exist for others.
+  if (!allowed || found == servers_.end()) {
+    return Error{Errc::denied, fmt::format("no server {} for this worker", text::printable(name, 64))};
+  }
+  if (auto added = found->second->add(session); !added) {
+    return added.error();
+  }
+  log::info({{names::field_worker, session.worker().value},
+             {names::field_session, session.session()},
+             {names::field_server, name}},
+            "worker {} opened a session with server {}", session.worker().value, name);
+  return found->second.get();
+}
+
+void Hub::on_session_activity(RelaySession& session) {
+  if (const auto worker = workers_.find(session.worker()); worker != workers_.end()) {
+    worker_changed(worker->second);
+  }
+}
+
+void Hub::on_session_over(RelaySession& session) {
+  const auto found = sessions_.find(session.id());
+  const auto kept = std::move(found->second);
+  sessions_.erase(found);
+  if (kept->server() != nullptr) {
+    kept->server()->remove(*kept);
+    log::info({{names::field_worker, kept->worker().value},
+               {names::field_session, kept->session()},
+               {names::field_server, kept->server()->name()}},
+              "session of worker {} with server {} is over", kept->worker().value, kept->server()->name());
+  }
+  if (const auto worker = workers_.find(kept->worker()); worker != workers_.end()) {
+    --worker->second.sessions;
+    worker_changed(worker->second);
+  }
+  if (stopping_ && sessions_.empty()) {
+    idle_.schedule();
+  }
+}
+
+void Hub::end_sessions(const std::function<bool(const RelaySession&)>& which, const std::string& reason) {
+  for (const auto& [id, session] : sessions_) {
+    if (which(*session)) {
+      session->end(reason);
+    }
+  }
+}
+
+// Servers.
+
+void Hub::set_server(const link::ServerSet& message) {
+  const auto found = servers_.find(message.name);
+  if (found != servers_.end() && found->second->config().mode == message.mode) {
+    return found->second->set_config(message);
+  }
+  drop_server(message.name, "the server's mode was changed");
+  servers_[message.name] = make_server(context_, message);
+}
+
+void Hub::remove_server(const std::string& name) {
+  drop_server(name, fmt::format("server {} was removed", name));
+}
+
+void Hub::drop_server(const std::string& name, const std::string& reason) {
+  const auto found = servers_.find(name);
+  if (found == servers_.end()) {
+    return;
+  }
+  auto* server = found->second.get();
+  server->shut_down(reason);
+  for (const auto& [id, session] : sessions_) {
+    if (session->server() == server) {
+      session->detach(reason);
+    }
+  }
+  for (const auto& [id, caller] : callers_) {
+    if (caller->server() == server) {
+      caller->detach(reason);
+    }
+  }
+  servers_.erase(found);
+  changed_servers_.erase(name);
+}
+
+void Hub::attach(link::InstanceAttach message) {
+  const auto found = servers_.find(message.server);
+  if (found == servers_.end()) {
+    return to_daemon_(link::InstanceRelease{message.server, message.instance});
+  }
+  found->second->attach(std::move(message));
+}
+
+void Hub::gone(const link::InstanceGone& message) {
+  if (const auto found = servers_.find(message.server); found != servers_.end()) {
+    found->second->gone(message);
+  }
+}
+
+void Hub::unavailable(const link::ServerUnavailable& message) {
+  if (const auto found = servers_.find(message.server); found != servers_.end()) {
+    found->second->unavailable(message);
+  }
+}
+
+// Calls of the daemon's own.
+
+void Hub::call(const link::Call& message) {
+  const auto found = servers_.find(message.server);
+  const auto refuse = [&](Error error) { to_daemon_(link::CallResult{message.id, std::move(error)}); };
+  if (found == servers_.end()) {
+    return refuse({Errc::not_found, fmt::format("there is no server {}", message.server)});
+  }
+  const auto probe = jsonrpc::scan(jsonrpc::request("1", message.method, message.params));
+  if (probe.kind != jsonrpc::Kind::request || (!message.params.empty() && probe.params.front() != '{')) {
+    return refuse({Errc::invalid_argument, "the parameters are not one JSON object"});
+  }
+  const ClientId client{next_client_++};
+  auto caller = std::make_unique<Caller>(
+      loop_, client, message.method, message.params,
+      [this, client, id = message.id](Result<std::string> result) { finish_call(client, id, std::move(result)); });
+  if (const auto added = found->second->add(*caller); !added) {
+    return refuse(added.error());
+  }
+  auto& kept = *(callers_[client] = std::move(caller));
+  kept.start(*found->second);
+}
+
+void Hub::finish_call(ClientId caller, std::uint64_t call, Result<std::string> result) {
+  const auto found = callers_.find(caller);
+  const auto kept = std::move(found->second);
+  callers_.erase(found);
+  if (kept->server() != nullptr) {
+    kept->server()->remove(*kept);
+  }
+  to_daemon_(link::CallResult{call, std::move(result)});
+}
+
+// The daemon.
+
+link::GatewayHello Hub::hello() const {
+  link::GatewayHello hello;
+  for (const auto& [id, worker] : workers_) {
+    hello.workers.push_back(id);
+  }
+  for (const auto& [name, server] : servers_) {
+    for (const auto instance : server->instances()) {
+      hello.instances.push_back({name, instance});
+    }
+  }
+  return hello;
+}
+
+void Hub::daemon_returned() {
+  for (const auto& [name, server] : servers_) {
+    server->daemon_returned();
+    changed_servers_.insert(name);
+  }
+  for (auto& [id, worker] : workers_) {
+    worker.changed = true;
+  }
+  schedule_report();
+}
+
+void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
+  stopping_ = true;
+  on_idle_ = std::move(on_idle);
+  for (const auto& [name, server] : servers_) {
+    server->shut_down(reason);
+  }
+  end_sessions([](const RelaySession&) { return true; }, reason);
+  for (auto& [id, worker] : workers_) {
+    worker.listener.reset();
+  }
+  if (sessions_.empty()) {
+    idle_.schedule();
+  }
+}
+
+void Hub::worker_changed(Worker& worker) {
+  worker.last_activity_usec = realtime_usec();
+  if (!std::exchange(worker.changed, true)) {
+    schedule_report();
+  }
+}
+
+void Hub::schedule_report() {
+  if (!report_.armed()) {
+    const auto since = loop_.now() - last_report_;
+    const auto wait = since >= limits::report_interval ? std::chrono::steady_clock::duration::zero()
+                                                       : limits::report_interval - since;
+    report_.arm(std::chrono::duration_cast<std::chrono::microseconds>(wait));
+  }
+}
+
+void Hub::report() {
+  last_report_ = loop_.now();
+  for (const auto& name : std::exchange(changed_servers_, {})) {
+    if (const auto found = servers_.find(name); found != servers_.end()) {
+      to_daemon_(found->second->report());
+    }
+  }
+  for (auto& [id, worker] : workers_) {
+    if (std::exchange(worker.changed, false)) {
+      to_daemon_(link::WorkerReport{id, worker.sessions, worker.last_activity_usec});
+    }
+  }
+}
+
+}  // namespace hal::hub

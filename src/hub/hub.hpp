@@ -1,0 +1,89 @@
+#pragma once
+
+#include "event/sources.hpp"
+#include "hub/caller.hpp"
+#include "hub/relay_session.hpp"
+#include "hub/server.hpp"
+#include "io/listener.hpp"
+#include "link/messages.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace hal::hub {
+
+/**
+ * Workers, servers and the sessions between them. Owns all of them; told by the daemon what exists, by the workers
+ * what they want.
+ */
+class Hub final : private RelaySession::Listener {
+ public:
+  /** Messages for the daemon; lost ones (it is away) are made good by daemon_returned(). */
+  using ToDaemon = std::function<void(link::ToDaemon)>;
+
+  Hub(event::Loop& loop, ToDaemon to_daemon);
+  ~Hub() override;
+
+  // What the daemon says, see link/messages.hpp.
+  void add_worker(link::WorkerAdd message);
+  void remove_worker(const WorkerId& id);
+  void set_server(const link::ServerSet& message);
+  void remove_server(const std::string& name);
+  void attach(link::InstanceAttach message);
+  void gone(const link::InstanceGone& message);
+  void unavailable(const link::ServerUnavailable& message);
+  void call(const link::Call& message);
+
+  /** What there is, for a daemon that has just connected. */
+  [[nodiscard]] link::GatewayHello hello() const;
+  /** A new daemon has connected and knows nothing of what the old one was asked. */
+  void daemon_returned();
+
+  /** Answers all that is open and ends all sessions; on_idle follows when none is left. */
+  void shut_down(const std::string& reason, std::function<void()> on_idle);
+
+  [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
+
+ private:
+  struct Worker {
+    std::set<std::string> servers;
+    std::unique_ptr<io::Listener> listener;
+    std::size_t sessions = 0;
+    std::uint64_t last_activity_usec = 0;
+    bool changed = false;
+  };
+
+  Result<Server*> on_session_opening(RelaySession& session, const std::string& server) override;
+  void on_session_activity(RelaySession& session) override;
+  void on_session_over(RelaySession& session) override;
+
+  void accept(const WorkerId& id, UniqueFd connection);
+  void end_sessions(const std::function<bool(const RelaySession&)>& which, const std::string& reason);
+  void drop_server(const std::string& name, const std::string& reason);
+  void finish_call(ClientId caller, std::uint64_t call, Result<std::string> result);
+  void worker_changed(Worker& worker);
+  void schedule_report();
+  void report();
+
+  event::Loop& loop_;
+  ToDaemon to_daemon_;
+  ServerContext context_;
+  std::map<WorkerId, Worker> workers_;
+  std::map<std::string, std::unique_ptr<Server>> servers_;
+  std::map<ClientId, std::unique_ptr<RelaySession>> sessions_;
+  std::map<ClientId, std::unique_ptr<Caller>> callers_;
+  std::uint64_t next_client_ = 1;
+  std::set<std::string> changed_servers_;
+  std::chrono::steady_clock::time_point last_report_{};
+  bool stopping_ = false;
+  std::function<void()> on_idle_;
+  event::Timer report_;
+  event::Defer idle_;
+};
+
+}  // namespace hal::hub

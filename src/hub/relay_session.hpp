@@ -1,0 +1,74 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/strong_id.hpp"
+#include "base/unique_fd.hpp"
+#include "event/sources.hpp"
+#include "hub/client.hpp"
+#include "hub/server.hpp"
+#include "io/line_channel.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace hal::hub {
+
+/**
+ * One connection on a worker's socket: a first line that names the server, then JSON-RPC to and from it. Owned by the
+ * hub, which destroys it in on_session_over().
+ */
+class RelaySession final : public Client {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    /** The server this session may talk to, which knows it from then on; or why not, as the client shall read it. */
+    virtual Result<Server*> on_session_opening(RelaySession& session, const std::string& server) = 0;
+    virtual void on_session_activity(RelaySession& session) = 0;
+    /** Once, from the loop: the connection is done with. The server has not been told yet. */
+    virtual void on_session_over(RelaySession& session) = 0;
+  };
+
+  RelaySession(event::Loop& loop, ClientId id, WorkerId worker, UniqueFd socket, Listener& listener);
+  ~RelaySession() override;
+
+  [[nodiscard]] ClientId id() const override { return id_; }
+  [[nodiscard]] const std::string& session() const override { return session_; }
+  [[nodiscard]] const WorkerId& worker() const { return worker_; }
+  /** Null before the first line and after detach(). */
+  [[nodiscard]] Server* server() const { return server_; }
+
+  void deliver(Parts message) override;
+  void notify(Parts message) override;
+  [[nodiscard]] std::size_t backlog() const override { return channel_.queued_bytes(); }
+  void hold(bool held) override;
+  void end(const std::string& reason) override;
+
+  /** The server is being destroyed: it is not called any more, and the session ends. */
+  void detach(const std::string& reason);
+
+ private:
+  void on_line(std::string_view line);
+  void open(std::string_view line);
+  void refuse(const std::string& reason);
+  void on_drained();
+  void over();
+  void update_reading();
+  void fail(std::string_view id, int code, const std::string& message);
+
+  ClientId id_;
+  WorkerId worker_;
+  std::string session_;
+  Listener& listener_;
+  Server* server_ = nullptr;
+  bool held_ = false;
+  /** It has more to read than it should: nothing is read from it until it has. */
+  bool slow_ = false;
+  bool ending_ = false;
+  event::Defer over_;
+  /** For the first line, and for the last bytes of an ending session. */
+  event::Timer deadline_;
+  io::LineChannel channel_;
+};
+
+}  // namespace hal::hub

@@ -1,0 +1,78 @@
+#include "hub/upstream.hpp"
+
+#include "base/log.hpp"
+#include "base/names.hpp"
+#include "base/text.hpp"
+#include "hub/hub_limits.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::hub {
+
+namespace {
+
+/** Of a line of garbage, for the log. */
+constexpr std::size_t shown_bytes = 160;
+
+}  // namespace
+
+Upstream::Upstream(event::Loop& loop, std::string server, InstanceId instance, UniqueFd to_server, UniqueFd from_server,
+                   Listener& listener)
+    : server_(std::move(server)),
+      instance_(instance),
+      listener_(listener),
+      loop_(loop),
+      channel_(loop, std::move(from_server), std::move(to_server), fmt::format("mcp:{}", server_),
+               {.on_line = [this](std::string_view line) { on_line(line); },
+                .on_overlong =
+                    [this](std::size_t bytes) {
+                      log::warning({{names::field_server, server_}}, "a line of more than {} bytes was dropped", bytes);
+                      listener_.on_server_overlong(bytes);
+                    },
+                .on_closed = [this](const Error&) { listener_.on_server_closed(); },
+                .on_drained = [this] { listener_.on_server_drained(); }}) {}
+
+Result<void> Upstream::send(Parts message) {
+  return channel_.write_line(message);
+}
+
+Result<void> Upstream::send(std::string_view message) {
+  return channel_.write_line(message);
+}
+
+void Upstream::hold(bool held) {
+  if (held) {
+    channel_.pause();
+  } else {
+    channel_.resume();
+  }
+}
+
+void Upstream::on_line(std::string_view line) {
+  const auto message = jsonrpc::scan(line);
+  if (message.kind == jsonrpc::Kind::not_json || message.kind == jsonrpc::Kind::invalid ||
+      message.kind == jsonrpc::Kind::batch) {
+    return garbage(line, message.problem);
+  }
+  listener_.on_server_message(message, line);
+}
+
+void Upstream::garbage(std::string_view line, const char* problem) {
+  const auto now = loop_.now();
+  if (now - period_start_ > limits::garbage_period) {
+    if (garbage_in_period_ > limits::garbage_lines) {
+      log::warning({{names::field_server, server_}}, "{} more lines on stdout that are no messages",
+                   garbage_in_period_ - limits::garbage_lines);
+    }
+    period_start_ = now;
+    garbage_in_period_ = 0;
+  }
+  if (++garbage_in_period_ <= limits::garbage_lines) {
+    log::warning({{names::field_server, server_}}, "a line on stdout that is no message ({}): {}", problem,
+                 text::printable(line, shown_bytes));
+  }
+}
+
+}  // namespace hal::hub
