@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-DEADLINE_S = 60
+DEADLINE_S = 180
 
 
 def ask(process, number, method, params):
