@@ -1,0 +1,105 @@
+#include "host/binder.hpp"
+
+#include "base/log.hpp"
+#include "base/text.hpp"
+#include "host/mounts.hpp"
+#include "host/pidfd.hpp"
+
+#include <fcntl.h>
+
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::host {
+
+namespace {
+
+using process::TaskOutput;
+
+/** First byte of an opened directory's text; then the path, then a zero byte and a note for the log. */
+constexpr char mapped_mark = 'm';
+constexpr char unmapped_mark = 'u';
+
+Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
+  const auto rights = rights_of(request.user);
+  const auto directory = open_directory(request.path, request.directory, rights);
+  if (!directory) {
+    return directory.error();
+  }
+  const auto real_path = path_of(directory->get());
+  if (!real_path) {
+    return real_path.error();
+  }
+  auto clone = clone_directory(directory->get(), *real_path, rights, request.read_only);
+  if (!clone) {
+    return clone.error();
+  }
+  TaskOutput output;
+  output.fds.push_back(std::move(clone->tree));
+  output.text = (clone->mapped ? mapped_mark : unmapped_mark) + *real_path + '\0' + clone->note;
+  return output;
+}
+
+Result<worker::DetachedMount> decode(Result<TaskOutput> output) {
+  if (!output) {
+    return output.error();
+  }
+  const auto zero = output->text.find('\0');
+  if (output->fds.size() != 1 || zero == std::string::npos) {
+    return Error{Errc::internal, "the answer of a child has no mount"};
+  }
+  worker::DetachedMount mount;
+  mount.tree = std::move(output->fds.front());
+  mount.mapped = output->text.front() == mapped_mark;
+  mount.real_path = output->text.substr(1, zero - 1);
+  if (const auto note = output->text.substr(zero + 1); !note.empty()) {
+    log::info({}, "{}: {}", text::printable(mount.real_path), note);
+  }
+  return mount;
+}
+
+Result<TaskOutput> place_in_child(pid_t pid, int pidfd, const std::vector<worker::Binder::Placement>& placements) {
+  if (auto entered = enter_container(pid, pidfd); !entered) {
+    return entered.error();
+  }
+  for (std::size_t i = 0; i < placements.size(); ++i) {
+    if (auto attached = attach(placements[i].tree.get(), placements[i].target); !attached) {
+      while (i-- > 0) {
+        detach(placements[i].target);
+      }
+      return attached.error();
+    }
+  }
+  return TaskOutput{};
+}
+
+}  // namespace
+
+MountBinder::MountBinder(event::Loop& loop) : tasks_(loop) {}
+
+void MountBinder::open(const OpenRequest& request, Done<worker::DetachedMount> done) {
+  const auto shown = request.path.empty() ? std::string("the directory") : text::printable(request.path);
+  tasks_.run(
+      "opening " + shown, [&request] { return open_in_child(request); },
+      [done = std::move(done)](Result<TaskOutput> output) { done(decode(std::move(output))); });
+}
+
+void MountBinder::place(pid_t container_pid, std::vector<Placement> placements, Done<void> done) {
+  // Before anything else can happen to the process; the child has a copy of both.
+  const UniqueFd pidfd = open_pidfd(container_pid);
+  tasks_.run(
+      fmt::format("mounting into the container of process {}", container_pid),
+      [container_pid, fd = pidfd.get(), &placements]() -> Result<TaskOutput> {
+        if (fd < 0) {
+          return Error{Errc::unavailable, fmt::format("there is no process {}", container_pid)};
+        }
+        return place_in_child(container_pid, fd, placements);
+      },
+      [done = std::move(done)](const Result<TaskOutput>& output) {
+        done(output ? Result<void>() : Result<void>(output.error()));
+      });
+}
+
+}  // namespace hal::host

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "event/loop.hpp"
+#include "host/tasks.hpp"
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+namespace hal::host {
+
+/** Sockets inside another process's network namespace, where they stay although this process never enters it. */
+class NetSockets {
+ public:
+  explicit NetSockets(event::Loop& loop);
+
+  /** A TCP socket, not connected, close-on-exec and non-blocking. */
+  void unconnected(pid_t namespace_of, Done<UniqueFd> done);
+  /** One that listens on 127.0.0.1:`port`; busy if the port is taken. */
+  void listening(pid_t namespace_of, std::uint16_t port, Done<UniqueFd> done);
+
+ private:
+  void make(pid_t namespace_of, std::uint16_t port, bool listen, Done<UniqueFd> done);
+
+  Tasks tasks_;
+};
+
+/** The network namespace of a process, kept alive by the descriptor; unavailable if there is no such process. */
+[[nodiscard]] Result<UniqueFd> open_network_namespace(pid_t pid);
+
+}  // namespace hal::host

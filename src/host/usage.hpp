@@ -1,0 +1,48 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hal::host {
+
+/** What a control group uses; 0 where the controller is absent. */
+struct Usage {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t cpu_nanoseconds = 0;
+  std::uint64_t tasks = 0;
+};
+
+/** A mounted control group hierarchy. */
+struct CgroupMount {
+  std::string point;
+  /** The group the mount shows at its top; "/" but in containers. */
+  std::string root;
+  /** Empty for version 2. */
+  std::vector<std::string> controllers;
+};
+
+/** The hierarchies of a /proc/self/mountinfo. */
+[[nodiscard]] std::vector<CgroupMount> parse_cgroup_mounts(std::string_view mountinfo);
+/**
+ * The folder of the group a process is in, from its /proc/PID/cgroup; empty if it is in none with this controller.
+ * Version 1 where it has the controller, else version 2.
+ */
+[[nodiscard]] std::string cgroup_folder(const std::vector<CgroupMount>& mounts, std::string_view process_cgroup,
+                                        std::string_view controller, bool& version_1);
+
+/** Reads the usage of processes' control groups, version 1, 2 or both; four small files a time. */
+class UsageReader {
+ public:
+  UsageReader();
+  /** Zeros if there is no such process. */
+  [[nodiscard]] Usage read(pid_t pid) const;
+
+ private:
+  std::vector<CgroupMount> mounts_;
+};
+
+}  // namespace hal::host
