@@ -453,6 +453,8 @@ TEST_F(BinderTest, a_container_that_has_ended_is_unavailable) {
 }
 
 TEST_F(BinderTest, what_is_not_placed_vanishes) {
+  ASSERT_TRUE(open(project_));  // now the loop has all descriptors it makes when they are first needed
+  ASSERT_TRUE(run_until(loop_, [] { return children().empty(); }));
   const auto before = open_fds();
   {
     const auto mount = open(project_);
