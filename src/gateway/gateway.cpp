@@ -1,0 +1,110 @@
+#include "gateway/gateway.hpp"
+
+#include "base/log.hpp"
+
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::gateway {
+
+namespace {
+
+/** For the last answers to be read. The daemon kills us after more than that. */
+constexpr auto stop_deadline = std::chrono::seconds(2);
+
+void notify(const char* state) {
+  (void)sd_notify(0, state);  // a manager that does not listen is not our failure
+}
+
+}  // namespace
+
+Gateway::Gateway(event::Loop& loop, LinkSource source)
+    : loop_(loop),
+      is_child_(!source.listening),
+      hub_(loop, [this](link::ToDaemon message) { send(std::move(message)); }),
+      on_term_(loop, SIGTERM, "SIGTERM", [this] { stop("the gateway is stopping"); }),
+      on_int_(loop, SIGINT, "SIGINT", [this] { stop("the gateway is stopping"); }),
+      last_moment_(loop, "end", [this] { loop_.exit(0); }),
+      lost_(loop, "link lost", [this] { link_lost(*lost_error_); }) {
+  if (source.listening) {
+    listener_ = std::make_unique<io::Listener>(
+        loop, std::move(source.listening), "hal9000-gateway.socket",
+        [this](UniqueFd connection, io::PeerCredentials) { accept(std::move(connection)); });
+  } else {
+    connect(std::move(source.connected));
+  }
+  notify("READY=1\nSTATUS=Waiting for hal9000d");
+}
+
+Gateway::~Gateway() = default;
+
+/** Who speaks on the link owns every session: only root and our own user may. */
+void Gateway::accept(UniqueFd connection) {
+  const auto peer = io::peer_credentials(connection.get());
+  if (!peer || (peer->uid != 0 && peer->uid != ::geteuid())) {
+    log::warning({}, "a link from user {} was refused", peer ? fmt::to_string(peer->uid) : "unknown");
+    return;
+  }
+  if (stopping_) {
+    return;
+  }
+  if (end_) {
+    log::info({}, "a new hal9000d replaces the old one");
+  }
+  connect(std::move(connection));
+}
+
+void Gateway::connect(UniqueFd socket) {
+  lost_.cancel();
+  end_ = std::make_unique<link::GatewayEnd>(loop_, std::move(socket), hub_.hello(),
+                                            static_cast<link::GatewayEndListener&>(*this));
+}
+
+void Gateway::on_hello() {
+  log::info({}, "connected to hal9000d");
+  notify("STATUS=Connected to hal9000d");
+  hub_.daemon_returned();
+}
+
+void Gateway::on_link_closed(const Error& error) {
+  link_lost(error);
+}
+
+void Gateway::send(link::ToDaemon message) {
+  if (!end_) {
+    return;  // daemon_returned() makes it good
+  }
+  if (const auto sent = end_->send(std::move(message)); !sent && sent.error().code == Errc::limit) {
+    lost_error_ = sent.error();  // a message is missing, so the daemon must start over
+    lost_.schedule();
+  }
+}
+
+void Gateway::link_lost(const Error& error) {
+  end_.reset();
+  if (stopping_) {
+    return;
+  }
+  log::warning({}, "the link to hal9000d ended: {}", error.message);
+  notify("STATUS=Waiting for hal9000d");
+  if (is_child_) {
+    stop("hal9000d is gone");
+  }
+}
+
+void Gateway::stop(const char* reason) {
+  if (std::exchange(stopping_, true)) {
+    return;
+  }
+  log::info({}, "stopping: {}", reason);
+  notify("STOPPING=1");
+  last_moment_.arm(stop_deadline);
+  hub_.shut_down(reason, [this] { loop_.exit(0); });
+}
+
+}  // namespace hal::gateway

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "event/sources.hpp"
+#include "hub/hub.hpp"
+#include "io/listener.hpp"
+#include "link/gateway_end.hpp"
+
+#include <memory>
+#include <optional>
+
+namespace hal::gateway {
+
+/** How hal9000d reaches us. */
+struct LinkSource {
+  /** The daemon's own child: a connected socket. Its end is ours. */
+  UniqueFd connected;
+  /** A unit of our own: a listening socket. Daemons come and go, sessions stay. */
+  UniqueFd listening;
+};
+
+/** The process: the link to the daemon, the hub behind it, and an end in order. */
+class Gateway final : private link::GatewayEndListener {
+ public:
+  Gateway(event::Loop& loop, LinkSource source);
+  ~Gateway() override;
+
+ private:
+  void on_worker_add(link::WorkerAdd message) override { hub_.add_worker(std::move(message)); }
+  void on_worker_remove(const link::WorkerRemove& message) override { hub_.remove_worker(message.id); }
+  void on_server_set(const link::ServerSet& message) override { hub_.set_server(message); }
+  void on_server_remove(const link::ServerRemove& message) override { hub_.remove_server(message.name); }
+  void on_instance_attach(link::InstanceAttach message) override { hub_.attach(std::move(message)); }
+  void on_instance_gone(const link::InstanceGone& message) override { hub_.gone(message); }
+  void on_server_unavailable(const link::ServerUnavailable& message) override { hub_.unavailable(message); }
+  void on_call(const link::Call& message) override { hub_.call(message); }
+  void on_hello() override;
+  void on_link_closed(const Error& error) override;
+
+  void accept(UniqueFd connection);
+  void connect(UniqueFd socket);
+  void send(link::ToDaemon message);
+  void link_lost(const Error& error);
+  void stop(const char* reason);
+
+  event::Loop& loop_;
+  /** Without a listener there is no second chance. */
+  bool is_child_;
+  bool stopping_ = false;
+  hub::Hub hub_;
+  std::unique_ptr<link::GatewayEnd> end_;
+  std::unique_ptr<io::Listener> listener_;
+  event::Signal on_term_;
+  event::Signal on_int_;
+  event::Timer last_moment_;
+  /** A link that failed while something was being sent over it. */
+  event::Defer lost_;
+  std::optional<Error> lost_error_;
+};
+
+}  // namespace hal::gateway
