@@ -140,6 +140,11 @@ class BinderTest : public ::testing::Test {
     ASSERT_EQ(::chown((project_ + "/old").c_str(), owner, owner), 0);
   }
 
+  /** Ended tasks are reaped by the loop, a little after their answers. */
+  void TearDown() override {
+    EXPECT_TRUE(run_until(loop_, [] { return children().empty(); }));
+  }
+
   void make_directory(std::string_view name, uid_t uid, mode_t mode = 0755) const {
     const auto path = folder_ / name;
     ASSERT_EQ(::mkdir(path.c_str(), mode), 0) << path;
