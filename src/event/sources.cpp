@@ -56,8 +56,12 @@ int on_signal(sd_event_source*, const struct signalfd_siginfo*, void* userdata) 
   return guarded(userdata, [](SourceState& state) { state.on_event(); });
 }
 
-int on_child(sd_event_source*, const siginfo_t* info, void* userdata) {
-  return guarded(userdata, [info](SourceState& state) { state.on_child(*info); });
+int on_child(sd_event_source* source, const siginfo_t* info, void* userdata) {
+  const int result = guarded(userdata, [info](SourceState& state) { state.on_child(*info); });
+  if (sd_event_source_get_floating(source) > 0) {
+    (void)sd_event_source_set_floating(source, 0);  // abandoned: only the loop held it, with the child's descriptor
+  }
+  return result;
 }
 
 /** sd-event owns a reference to the state and drops it when the source is gone, after a running callback returned. */
