@@ -83,7 +83,6 @@ start() {
     flock -w "$timeout_s" 9 || die "another start or stop in $dir does not end"
     answers && return 0
     sweep
-    data=$(data_root)
     mkdir -p "$data" "$exec_root"
     printf '{}\n' >"$dir/daemon.json"
     # Own namespaces, in case a containerd of the system is used; own config file, because the system's may say other things.
@@ -133,6 +132,7 @@ children_of() { cat "/proc/$1/task/"*/children 2>/dev/null || true; }
 
 # Removes what an engine that was killed left behind: containers, shims, containerd, mounts.
 sweep() {
+    data=$(data_root)
     for pid in $(helpers); do
         case $(cat "/proc/$pid/comm" 2>/dev/null) in
             containerd-shim*)
@@ -144,12 +144,12 @@ sweep() {
         kill -KILL "$pid" 2>/dev/null || true
         wait_gone "$pid" 5 || true
     done
-    for root in "$exec_root" "$(data_root)"; do
-        # Deepest first. Spaces and the like are written as \ooo in mountinfo.
-        awk -v root="$root/" 'index($5 "/", root) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
-            while read -r point; do
-                umount "$(printf %b "$point")" 2>/dev/null || umount -l "$(printf %b "$point")" || true
-            done
+    # Deepest first. A space and the like is \\ooo in mountinfo.
+    awk '{ print $5 }' /proc/self/mountinfo | sort -r | sed 's/\\/\\0/g' | while read -r escaped; do
+        point=$(printf %b "$escaped")
+        case $point in
+            "$exec_root" | "$exec_root"/* | "$data" | "$data"/*) umount "$point" 2>/dev/null || umount -l "$point" || true ;;
+        esac
     done
     rm -rf "$exec_root"
     rm -f "$socket" "$pidfile"
@@ -177,11 +177,11 @@ case $verb in
     start) start ;;
     stop) stop ;;
     purge)
+        [ -d "$dir" ] || exit 0
         stop
-        data=$(data_root)
         rm -rf "$data" "$dir"
         ;;
     status) answers ;;
-    env) printf 'DOCKER_HOST=unix://%s; export DOCKER_HOST\n' "$socket" ;;
+    env) printf "DOCKER_HOST='unix://%s'; export DOCKER_HOST\n" "$(printf %s "$socket" | sed "s/'/'\\\\''/g")" ;;
     *) usage ;;
 esac
