@@ -234,7 +234,7 @@ TEST_F(Relay, garbage_instead_of_a_greeting_is_tried_again) {
   session_ = gateway_->accept();
   ASSERT_TRUE(session_.write("HTTP/1.1 200 OK\r\n"));
   session_ = gateway_->accept();
-  ASSERT_TRUE(session_.write(std::string(100000, 'x')));
+  (void)session_.write(std::string(100000, 'x'));  // may not get rid of all of it
   session_ = gateway_->session();
   ASSERT_TRUE(relay_.in.write(initialize));
   EXPECT_EQ(session_.line(), initialize);
