@@ -23,8 +23,9 @@ namespace {
 constexpr auto bus_timeout = std::chrono::seconds(10);
 /** For a person to find a password. */
 constexpr auto polkit_timeout = std::chrono::minutes(2);
-constexpr std::size_t max_pending = 1024;
-constexpr std::size_t max_pending_of_caller = 64;
+constexpr std::size_t max_pending = 4096;
+/** Questions to polkit of one user, over all connections: each may wait for a person. */
+constexpr std::size_t max_questions_of_user = 64;
 /** Callers whose uid is remembered; one is forgotten when it leaves the bus. */
 constexpr std::size_t max_known_callers = 4096;
 
@@ -45,6 +46,10 @@ using PolkitResult = sdbus::Struct<bool, bool, Details>;
 
 Verdict refused(Errc code, std::string message) {
   return {std::nullopt, dbus_error_name(code), std::move(message)};
+}
+
+Verdict too_many() {
+  return refused(Errc::limit, "too many calls wait for an authorisation");
 }
 
 bool is_absent(const std::string& error_name) {
@@ -131,11 +136,8 @@ void Authoriser::Impl::ask(const Question& question, Answer answer) {
     answer_later(std::move(answer), refused(Errc::denied, "nobody may call this"));
     return;
   }
-  const auto of_caller = std::count_if(pending_.begin(), pending_.end(), [&](const auto& entry) {
-    return entry.second.caller.bus_name == question.caller.bus_name;
-  });
-  if (pending_.size() >= max_pending || static_cast<std::size_t>(of_caller) >= max_pending_of_caller) {
-    answer_later(std::move(answer), refused(Errc::limit, "too many calls wait for an authorisation"));
+  if (pending_.size() >= max_pending) {
+    answer_later(std::move(answer), too_many());
     return;
   }
   const Id id = next_id_++;
@@ -185,6 +187,13 @@ void Authoriser::Impl::decide(Id id, uid_t uid) {
 
 void Authoriser::Impl::ask_polkit(Id id, std::string_view action) {
   auto& pending = pending_.at(id);
+  const auto asked = std::count_if(pending_.begin(), pending_.end(), [&](const auto& entry) {
+    return !entry.second.cancellation.empty() && entry.second.uid == pending.uid;
+  });
+  if (static_cast<std::size_t>(asked) >= max_questions_of_user) {
+    finish(id, too_many());
+    return;
+  }
   pending.cancellation = cancellation_prefix_ + "-" + std::to_string(id);
   // By the caller's name on the bus: a process id could be another process' by the time polkit looks.
   const Subject subject{"system-bus-name", {{"name", sdbus::Variant{pending.caller.bus_name}}}};

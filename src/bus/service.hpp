@@ -17,7 +17,7 @@ class Connection;
 /** The public D-Bus API: all objects, who may call them, and what is told of changes. */
 class Service {
  public:
-  /** All must outlive the service; the connection also what was asked of them in calls that are not answered yet. */
+  /** All outlive the service, and the connection outlives them: they hold answers to calls that are not given yet. */
   struct Parts {
     worker::Registry& registry;
     worker::Parent& parent;

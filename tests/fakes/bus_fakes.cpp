@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "io/listener.hpp"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -62,6 +62,8 @@ class FakeRegistry : public worker::Registry {
   void change(const WorkerId& id, const std::function<void(worker::Worker&)>& edit);
   void erase(const WorkerId& id);
   void release();
+  /** Forgets the held spawns without an answer. */
+  void give_up() { held_.clear(); }
   void exec_ended(ExecId id, int code);
 
   void set_listener(Listener* listener) override { listener_ = listener; }
