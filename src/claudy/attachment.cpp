@@ -1,9 +1,9 @@
 #include "claudy/attachment.hpp"
 
 #include "base/text.hpp"
+#include "claudy/client.hpp"
 #include "claudy/output.hpp"
 #include "claudy/reply.hpp"
-#include "claudy/snapshot.hpp"
 #include "claudy/terminal_session.hpp"
 #include "event/loop.hpp"
 
@@ -16,6 +16,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace hal::claudy {
 
@@ -42,10 +43,10 @@ Result<Opened> open_stream(Bus& bus, const Method& method, std::vector<Argument>
   if (!reply) {
     return reply.error();
   }
-  if (reply->fds.size() != 1 || reply->body.size() != 2 || !reply->body[1].is_string()) {
+  if (reply->fds.size() != 1 || reply->body().size() != 2 || !reply->body()[1].is_string()) {
     return Error{Errc::protocol, "the daemon sent no terminal: claudy and the daemon are of different versions"};
   }
-  return Opened{std::move(reply->fds.front()), reply->body[1].get<std::string>(), size};
+  return Opened{std::move(reply->fds.front()), reply->body()[1].get<std::string>(), size};
 }
 
 struct Ended {
@@ -193,7 +194,7 @@ Result<int> exec_terminal(Bus& bus, const std::string& path, const std::vector<s
   if (!code) {
     return code.error();
   }
-  return code->body.at(0).get<int>();
+  return code->body().at(0).get<int>();
 }
 
 }  // namespace hal::claudy

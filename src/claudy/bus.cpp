@@ -174,7 +174,7 @@ int on_match(sd_bus_message* message, void* userdata, sd_bus_error*) {
   return guarded(message, [&] {
     const auto body = read_message(message);
     if (body) {
-      (*static_cast<Bus::OnSignal*>(userdata))(sd_bus_message_get_member(message), body->body);
+      (*static_cast<Bus::OnSignal*>(userdata))(sd_bus_message_get_member(message), body->body());
     }
   });
 }

@@ -65,9 +65,7 @@ class CommandLine {
     } catch (const CLI::CallForVersion& version) {
       return {Information{std::string(version.what()) + "\n"}};
     } catch (const CLI::ParseError& error) {
-      const auto* verb = helped();
-      return Error{Errc::invalid_argument,
-                   fmt::format("{}: see `{} --help`", text::printable(error.what(), 500), full_name(verb))};
+      return usage_error(error);
     }
     return {Command{global_, std::move(action_)}};
   }
@@ -139,6 +137,16 @@ class CommandLine {
   void add_terminal_text();
   void add_servers();
   void add_system();
+
+  Error usage_error(const CLI::ParseError& error) const {
+    const auto* verb = helped();
+    const auto words = verb->remaining();
+    std::string what = text::printable(error.what(), 500);
+    if (!verb->get_subcommands({}).empty() && !words.empty()) {  // CLI11 only says that a verb is missing
+      what = fmt::format("'{}' is no verb of {}", text::printable(words.front()), full_name(verb));
+    }
+    return {Errc::invalid_argument, fmt::format("{}: see `{} --help`", what, full_name(verb))};
+  }
 
   /** The deepest verb that was named. */
   const CLI::App* helped() const {

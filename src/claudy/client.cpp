@@ -3,7 +3,6 @@
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "claudy/reply.hpp"
-#include "claudy/snapshot.hpp"
 #include "claudy/text_values.hpp"
 
 #include <systemd/sd-bus.h>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace hal::claudy {
 
@@ -30,10 +30,10 @@ Result<json> first(Result<Reply> reply, bool (json::*is_kind)() const noexcept) 
   if (!reply) {
     return reply.error();
   }
-  if (reply->body.empty() || !(reply->body[0].*is_kind)()) {
+  if (reply->body().empty() || !(reply->body()[0].*is_kind)()) {
     return unreadable();
   }
-  return std::move(reply->body[0]);
+  return std::move(reply->body()[0]);
 }
 
 std::string server_path(std::string_view name) {
@@ -107,28 +107,30 @@ Result<json> server_properties(Bus& bus, std::string_view name) {
   return server;
 }
 
-Result<Snapshot> snapshot(Bus& bus) {
+Result<json> snapshot(Bus& bus) {
   const auto objects =
       first(bus.call({names::root_path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"}), &json::is_object);
   if (!objects) {
     return objects.error();
   }
-  Snapshot all;
+  json workers = json::array();
+  json servers = json::array();
+  json parent = json::object();
   for (const auto& [path, interfaces] : objects->items()) {
     for (const auto& [interface, values] : interfaces.items()) {
       if (interface == worker_interface) {
-        all.workers.push_back(printed_keys(values));
-        all.workers.back()["path"] = path;
+        workers.push_back(printed_keys(values));
+        workers.back()["path"] = path;
       } else if (interface == server_interface) {
-        all.servers.push_back(printed_keys(values));
+        servers.push_back(printed_keys(values));
       } else if (interface == parent_interface) {
-        all.parent = printed_keys(values);
+        parent = printed_keys(values);
       }
     }
   }
-  sort_by(all.workers, "created_usec");
-  sort_by(all.servers, "name");
-  return all;
+  sort_by(workers, "created_usec");
+  sort_by(servers, "name");
+  return json{{"workers", std::move(workers)}, {"servers", std::move(servers)}, {"parent", std::move(parent)}};
 }
 
 std::string text_of(const json& object, const char* key) {

@@ -3,7 +3,7 @@
 #include "base/result.hpp"
 #include "claudy/bus.hpp"
 
-#include <memory>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +34,15 @@ inline constexpr std::string_view parent_interface = "org.hal9000.Parent1";
 [[nodiscard]] Result<nlohmann::json> properties(Bus& bus, const std::string& path, std::string_view interface);
 [[nodiscard]] Result<nlohmann::json> server_properties(Bus& bus, std::string_view name);
 
-/** What a listing shows: arrays of objects with printed keys; workers have their "path" as well. */
-struct Snapshot;
-[[nodiscard]] Result<Snapshot> snapshot(Bus& bus);
+/**
+ * All objects at one moment, with printed keys: "workers", an array, oldest first, each with its "path" as well;
+ * "servers", an array by name; "parent", an object.
+ */
+[[nodiscard]] Result<nlohmann::json> snapshot(Bus& bus);
+
+/** A member of an object as text; empty where there is none. */
+[[nodiscard]] std::string text_of(const nlohmann::json& object, const char* key);
+/** A member of an object as a number; 0 where there is none. */
+[[nodiscard]] std::uint64_t number_of(const nlohmann::json& object, const char* key);
 
 }  // namespace hal::claudy

@@ -28,7 +28,7 @@ std::size_t key_bytes(std::string_view bytes, char key) {
   if (!bytes.empty() && bytes.front() == key) {
     return 1;
   }
-  if (!is_control(key)) {
+  if (!is_control(key) || bytes.empty() || bytes.front() != '\x1b') {
     return 0;
   }
   for (const auto& form : {fmt::format("\x1b[{};5u", code_of(key)), fmt::format("\x1b[27;5;{}~", code_of(key))}) {

@@ -9,6 +9,8 @@
 
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 namespace hal::claudy {
 
 namespace {
@@ -31,10 +33,10 @@ Result<Running> start_program(Bus& bus, const std::string& path, const std::vect
   if (!reply) {
     return reply.error();
   }
-  if (reply->fds.size() != 1 || reply->body.size() != 2 || !reply->body[1].is_string()) {
+  if (reply->fds.size() != 1 || reply->body().size() != 2 || !reply->body()[1].is_string()) {
     return Error{Errc::protocol, "the daemon sent no stream: claudy and the daemon are of different versions"};
   }
-  return Running{{std::move(reply->fds.front()), std::move(read_end)}, reply->body[1].get<std::string>()};
+  return Running{{std::move(reply->fds.front()), std::move(read_end)}, reply->body()[1].get<std::string>()};
 }
 
 }  // namespace
@@ -129,7 +131,7 @@ Result<int> exec_plain(Bus& bus, const std::string& path, const std::vector<std:
   if (!*code) {
     return code->error();
   }
-  return (*code)->body.at(0).get<int>();
+  return (*code)->body().at(0).get<int>();
 }
 
 }  // namespace hal::claudy

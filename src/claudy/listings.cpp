@@ -2,7 +2,6 @@
 #include "base/text.hpp"
 #include "claudy/client.hpp"
 #include "claudy/reply.hpp"
-#include "claudy/snapshot.hpp"
 #include "claudy/table.hpp"
 #include "claudy/text_values.hpp"
 #include "claudy/verbs.hpp"
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 /** Verbs that show. */
 namespace hal::claudy {
@@ -160,13 +160,13 @@ Result<json> read_status(Bus& bus) {
     return all.error();
   }
   json servers = json::array();
-  for (auto& server : all->servers) {
+  for (auto& server : (*all)["servers"]) {
     servers.push_back(with_server_info(std::move(server)));
   }
   json status = std::move(*manager);
-  status["parent"] = std::move(all->parent);
+  status["parent"] = std::move((*all)["parent"]);
   status["servers"] = std::move(servers);
-  status["workers"] = count_states(all->workers);
+  status["workers"] = count_states((*all)["workers"]);
   return status;
 }
 
@@ -206,7 +206,7 @@ Result<int> list_workers(const Global& global, const WorkerListOptions& options)
       return everything.error();
     }
     json workers = json::array();
-    for (auto& worker : everything->workers) {
+    for (auto& worker : (*everything)["workers"]) {
       if (all || number_of(worker, "owner") == ::geteuid()) {
         workers.push_back(std::move(worker));
       }

@@ -4,6 +4,7 @@
 #include <systemd/sd-bus.h>
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -147,8 +148,8 @@ class Reader {
 }  // namespace
 
 Result<Reply> read_message(sd_bus_message* message) {
-  Reply reply;
-  if (sd_bus_message_rewind(message, 1) < 0 || !Reader(message, reply).elements(reply.body)) {
+  Reply reply{std::make_shared<json>(), {}};
+  if (sd_bus_message_rewind(message, 1) < 0 || !Reader(message, reply).elements(*reply.values)) {
     return Error{Errc::protocol, "the daemon's answer cannot be read"};
   }
   return reply;

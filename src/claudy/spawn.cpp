@@ -3,7 +3,6 @@
 #include "claudy/attachment.hpp"
 #include "claudy/client.hpp"
 #include "claudy/reply.hpp"
-#include "claudy/snapshot.hpp"
 #include "claudy/verbs.hpp"
 #include "json/json.hpp"
 
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 /** Verbs that make workers. */
 namespace hal::claudy {
@@ -50,7 +50,7 @@ Result<std::string> spawn_at(Bus& bus, int directory, Options options) {
   if (!reply) {
     return reply.error();
   }
-  return reply->body.at(0).get<std::string>();
+  return reply->body().at(0).get<std::string>();
 }
 
 template <class Type>
@@ -104,7 +104,7 @@ Result<json> live_worker(Bus& bus, const std::string& real_path) {
     return all.error();
   }
   json found;
-  for (const auto& worker : all->workers) {
+  for (const auto& worker : (*all)["workers"]) {
     if (text_of(worker, "workspace") == real_path && number_of(worker, "owner") == ::geteuid() &&
         is_live(text_of(worker, "state"))) {
       found = worker;

@@ -4,7 +4,6 @@
 #include "claudy/client.hpp"
 #include "claudy/exit_code.hpp"
 #include "claudy/reply.hpp"
-#include "claudy/snapshot.hpp"
 #include "claudy/table.hpp"
 #include "claudy/verbs.hpp"
 #include "json/json.hpp"
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 /** Verbs on MCP servers, the parent and the daemon itself. */
 namespace hal::claudy {
@@ -85,7 +85,7 @@ Result<std::uint32_t> daemon_pid(Bus& bus) {
   if (!reply) {
     return reply.error();
   }
-  return reply->body.at(0).get<std::uint32_t>();
+  return reply->body().at(0).get<std::uint32_t>();
 }
 
 /** What to do by hand where no systemd runs. */
@@ -134,7 +134,7 @@ Result<int> call_server(const Global& global, const ServerCallOptions& options) 
   if (!reply) {
     return reply.error();
   }
-  auto result = reply->body.at(0).get<std::string>();
+  auto result = reply->body().at(0).get<std::string>();
   if (const auto parsed = hal::json::parse(result); parsed && ::isatty(STDOUT_FILENO) != 0) {
     result = hal::json::dump_pretty(*parsed);
   }

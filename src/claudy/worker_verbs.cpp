@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 /** Verbs that change workers or type into them. */
 namespace hal::claudy {
@@ -185,7 +186,7 @@ Result<int> capture(const Global& global, const CaptureOptions& options) {
   if (!reply) {
     return reply.error();
   }
-  auto text = reply->body.at(0).get<std::string>();
+  auto text = reply->body().at(0).get<std::string>();
   if (!text.empty() && text.back() != '\n') {
     text += '\n';
   }
