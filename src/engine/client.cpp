@@ -44,8 +44,8 @@ class Client::Listing {
   static void go_on(const std::shared_ptr<Listing>& self) {
     while (!self->error_ && self->running_ < at_once && self->next_ < self->ids_.size()) {
       ++self->running_;
-      self->client_.inspect(self->ids_[self->next_++], [self](Result<worker::ContainerInfo> info) {
-        self->on_info(std::move(info));
+      self->client_.inspect(self->ids_[self->next_++], [self](const Result<worker::ContainerInfo>& info) {
+        self->on_info(info);
         go_on(self);
       });
     }
@@ -55,10 +55,10 @@ class Client::Listing {
   }
 
  private:
-  void on_info(Result<worker::ContainerInfo> info) {
+  void on_info(const Result<worker::ContainerInfo>& info) {
     --running_;
     if (info) {
-      infos_.push_back(std::move(*info));
+      infos_.push_back(*info);
     } else if (info.error().code != Errc::not_found && !error_) {  // not_found: removed meanwhile
       error_ = info.error();
     }

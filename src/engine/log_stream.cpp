@@ -29,7 +29,7 @@ LogStream::LogStream(event::Loop& loop, curl::Multi& multi, const Options& optio
       id_(std::move(id)),
       log_(log),
       done_(std::move(done)),
-      finish_(loop, "engine:log-end", [this] { finish(std::move(*result_)); }) {
+      finish_(loop, "engine:log-end", [this] { finish({}); }) {
   if (!prefix) {
     finish_later(prefix.error());
   } else if (auto taken = take_sink(std::move(sink)); !taken) {
@@ -178,7 +178,7 @@ void LogStream::finish(Result<void> result) {
   finish_.cancel();
   if (done_) {
     const auto done = std::exchange(done_, nullptr);
-    done(std::move(result));
+    done(result_ ? std::move(*result_) : std::move(result));
   }
 }
 

@@ -44,7 +44,9 @@ class LogStream {
   /** How many bytes went into the sink; fewer than all: it is full, or it was closed and this has finished. */
   std::size_t write(std::string_view bytes);
   void on_sink(std::uint32_t events);
+  /** With what finish_later() was told, if it was: that came first. */
   void finish(Result<void> result);
+  /** For the end that is found while the stream delivers. */
   void finish_later(Result<void> result);
 
   event::Loop& loop_;

@@ -130,7 +130,7 @@ void ScriptServer::listen() {
   address.sun_family = AF_UNIX;
   path_.copy(address.sun_path, sizeof address.sun_path - 1);
   if (!listener_ || ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener_.get(), 64) != 0) {
+      ::listen(listener_.get(), 1024) != 0) {
     throw_errno("listen on " + path_);
   }
   source_ = std::make_unique<event::Io>(loop_, listener_.get(), EPOLLIN, "script:listen",
