@@ -93,16 +93,19 @@ trim() {
     fi
     rm -rf var/cache var/lib/apt var/lib/dpkg var/backups var/log/*
     find usr -depth -type d -name __pycache__ -exec rm -rf {} +
-    # Terminal descriptions: those of terminals in use; ncurses-base brings the basic ones in /lib/terminfo.
+    # Terminal descriptions: those of terminals in use. The basic ones are in /lib/terminfo (Debian 12) or here as well (13).
     if [ -d usr/share/terminfo ]; then
-        find usr/share/terminfo ! -type d ! -name 'alacritty*' ! -name 'gnome*' ! -name 'iterm2*' \
-            ! -name 'konsole*' ! -name 'mintty*' ! -name 'putty*' ! -name 'st-*' ! -name 'vte*' ! -name 'xterm*' -delete
+        find usr/share/terminfo ! -type d ! -name 'alacritty*' ! -name ansi ! -name dumb ! -name 'gnome*' ! -name 'iterm2*' \
+            ! -name 'konsole*' ! -name linux ! -name 'mintty*' ! -name 'putty*' ! -name 'rxvt*' ! -name 'screen*' \
+            ! -name 'st-*' ! -name 'tmux*' ! -name vt100 ! -name vt102 ! -name vt220 ! -name 'vte*' ! -name 'xterm*' -delete
         find usr/share/terminfo -type d -empty -delete
         # Terminals that bring their own description, which no package here has; all understand xterm's.
         for name in foot foot-extra ghostty rio wezterm xterm-ghostty xterm-kitty; do
-            first=$(printf %.1s "$name")
-            mkdir -p "usr/share/terminfo/$first"
-            ln -s /lib/terminfo/x/xterm-256color "usr/share/terminfo/$first/$name"
+            letter=usr/share/terminfo/$(printf %.1s "$name")
+            mkdir -p "$letter"
+            for known in lib/terminfo/x/xterm-256color usr/share/terminfo/x/xterm-256color; do
+                [ ! -e "$known" ] || ln -sf "/$known" "$letter/$name"
+            done
         done
     fi
     find . -xdev -perm /6000 ! -type l -exec chmod ug-s {} +
