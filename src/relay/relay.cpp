@@ -5,12 +5,8 @@
 #include "jsonrpc/message.hpp"
 #include "relay/greeting.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,30 +33,6 @@ constexpr seconds healthy_after{5};
 constexpr milliseconds last_words_limit{2000};
 constexpr std::size_t read_bytes = std::size_t{64} << 10;
 
-/** Makes a descriptor non-blocking; its old flags, or -1 if it is better left alone: a terminal is its shell's too. */
-int unblock(int fd) {
-  struct stat status {};
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || (flags & O_NONBLOCK) != 0 || ::fstat(fd, &status) < 0 || S_ISCHR(status.st_mode)) {
-    return -1;
-  }
-  return ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -1 : flags;
-}
-
-UniqueFd open_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-    sigaddset(&set, number);
-  }
-  ::signal(SIGPIPE, SIG_IGN);
-  UniqueFd fd(::sigprocmask(SIG_BLOCK, &set, nullptr) < 0 ? -1 : ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) {
-    throw std::system_error(errno, std::system_category(), "signalfd");
-  }
-  return fd;
-}
-
 bool try_again(ssize_t count) {
   return count < 0 && (errno == EAGAIN || errno == EINTR);
 }
@@ -69,21 +41,10 @@ bool try_again(ssize_t count) {
 
 Relay::Relay(Options options)
     : options_(std::move(options)),
-      signals_(open_signals()),
-      stdin_flags_(unblock(STDIN_FILENO)),
-      stdout_flags_(unblock(STDOUT_FILENO)),
+      signals_(open_end_signals()),
       connector_(options_.socket),
       outage_since_(Clock::now()),
       phase_since_(outage_since_) {}
-
-Relay::~Relay() {
-  if (stdin_flags_ >= 0) {
-    ::fcntl(STDIN_FILENO, F_SETFL, stdin_flags_);
-  }
-  if (stdout_flags_ >= 0) {
-    ::fcntl(STDOUT_FILENO, F_SETFL, stdout_flags_);
-  }
-}
 
 int Relay::run() {
   try_connect();

@@ -4,6 +4,7 @@
 #include "relay/client_side.hpp"
 #include "relay/connector.hpp"
 #include "relay/gateway_side.hpp"
+#include "relay/process_io.hpp"
 
 #include <optional>
 #include <string>
@@ -31,7 +32,7 @@ class Relay {
   explicit Relay(Options options);
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
-  ~Relay();
+  ~Relay() = default;
 
   [[nodiscard]] int run();
 
@@ -62,8 +63,8 @@ class Relay {
 
   Options options_;
   UniqueFd signals_;
-  int stdin_flags_ = -1;  ///< To be restored; -1 if left alone.
-  int stdout_flags_ = -1;
+  NonBlocking stdin_mode_{0};
+  NonBlocking stdout_mode_{1};
   Connector connector_;
   UniqueFd socket_;
   State state_ = State::waiting;

@@ -222,26 +222,36 @@ TEST_F(InitMain, main_goes_on_without_a_daemon) {
   EXPECT_EQ(init_.wait(), 8 << 8);
 }
 
-/** The same as the real PID 1 of a PID namespace. */
+/** PID 1 of a PID namespace, as uid 1000 without capabilities: as the engine starts it. */
 class InitPid1 : public InitMain {
  protected:
-  InitPid1() : InitMain({"unshare", "--pid", "--fork", "--mount-proc", "--kill-child"}) {}
+  InitPid1()
+      : InitMain({"unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "setpriv", "--reuid=1000",
+                  "--regid=1000", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"}) {}
+
+  static void SetUpTestSuite() {
+    if (::getuid() != 0) {
+      GTEST_SKIP() << "needs root to make a PID namespace";
+    }
+  }
 };
 
-TEST_F(InitPid1, ends_everything_and_exits_with_mains_code) {
-  if (::getuid() != 0) {
-    GTEST_SKIP() << "needs root for a PID namespace";
-  }
+TEST_F(InitPid1, serves_and_ends_everything_with_mains_code) {
   Pipe out = make_pipe();
-  ASSERT_TRUE(peer_.send(exec_request(2, "setsid sleep 1000 & echo $$; exec sleep 1000"), {0, out.write.get(), 2}));
+  ASSERT_TRUE(peer_.send(exec_request(2, "setsid sleep 1000 & id -u; exec sleep 1000"), {0, out.write.get(), 2}));
   EXPECT_GT(expect(RecordKind::started, 2).record.pid, 1);
   out.write.reset();
-  EXPECT_NE(read_line(out.read.get()), "");
-  EXPECT_NE(start_main("echo from the namespace; exit 5"), 0);
+  EXPECT_EQ(read_line(out.read.get()), "1000");
+  EXPECT_GT(start_main("echo from $(id -u); read x; exit 5"), 1);
+  ASSERT_TRUE(logged("from 1000"));
+  auto terminal = attach(3);
+  ASSERT_TRUE(terminal.fd);
+  EXPECT_NE(read_until(terminal.fd.get(), "from 1000").find("from 1000"), std::string::npos);
+  ASSERT_EQ(::write(terminal.fd.get(), "\r", 1), 1);
   EXPECT_EQ(expect(RecordKind::main_exited, 1).record.status, 5 << 8);
+  EXPECT_EQ(expect(RecordKind::exited, 3).record.status, 0);
   EXPECT_EQ(expect(RecordKind::exited, 2).record.status, SIGTERM);
   EXPECT_EQ(init_.wait(), 5 << 8);
-  EXPECT_NE(init_.log().find("from the namespace"), std::string::npos);
 }
 
 TEST(InitPause, waits_for_sigterm) {

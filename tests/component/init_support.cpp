@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <stdexcept>
 
 namespace hal::test {
@@ -69,10 +71,13 @@ std::string init_program() {
 
 InitProcess::InitProcess(const TempDir& folder, const std::vector<std::string>& wrapper) : log_path_(folder / "log") {
   const UniqueFd log(::open(log_path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  // A wrapper may give root away: the folder and a copy of the program are then still to be reached.
+  const std::string program = folder / "hal9000-init";
+  std::filesystem::copy_file(init_program(), program);
+  ::chmod(folder.path().c_str(), 0777);
   std::vector<std::string> words = wrapper;
-  for (const std::string& word :
-       {init_program(), std::string("--control"), control_path(folder), std::string("--runtime"), folder.path(),
-        std::string("--tmux-config"), std::string("/nonexistent")}) {
+  for (const std::string& word : {program, std::string("--control"), control_path(folder), std::string("--runtime"),
+                                  folder.path(), std::string("--tmux-config"), std::string("/nonexistent")}) {
     words.push_back(word);
   }
   pid_ = ::fork();
@@ -178,7 +183,7 @@ InitListener::InitListener(std::string path) : path_(std::move(path)) {
   ::unlink(path_.c_str());
   socket_ = UniqueFd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
-      ::listen(socket_.get(), 8) < 0) {
+      ::listen(socket_.get(), 8) < 0 || ::chmod(path_.c_str(), 0666) < 0) {
     throw_errno(path_);
   }
 }

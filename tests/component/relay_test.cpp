@@ -240,22 +240,13 @@ TEST_F(Relay, garbage_instead_of_a_greeting_is_tried_again) {
   EXPECT_EQ(session_.line(), initialize);
 }
 
-TEST_F(Relay, a_signal_ends_it_at_once) {
+TEST_F(Relay, a_signal_ends_the_session) {
   shake_hands();
   ASSERT_TRUE(relay_.in.write(request("1")));
   ASSERT_EQ(session_.line(), request("1"));
-  relay_.signal(SIGINT);
-  EXPECT_EQ(relay_.wait(100ms), 0);
-  EXPECT_TRUE(session_.ended());
-}
-
-TEST_F(Relay, a_signal_ends_it_while_the_gateway_is_away_too) {
-  shake_hands();
-  gateway_.reset();
-  session_.close();
-  ASSERT_TRUE(relay_.in.write(request("1")));
   relay_.signal(SIGTERM);
-  EXPECT_EQ(relay_.wait(100ms), 0);
+  EXPECT_EQ(relay_.wait(), 0);
+  EXPECT_TRUE(session_.ended());
 }
 
 TEST_F(Relay, the_end_of_stdin_waits_for_answers) {
@@ -289,6 +280,32 @@ TEST(RelayStart, waits_for_a_gateway_that_comes_later) {
   Gateway gateway(folder / "mcp.sock");
   Stream session = gateway.session();
   EXPECT_EQ(session.line(), initialize);
+}
+
+TEST(RelaySignal, ends_it_within_the_time_claude_code_gives) {
+  // Claude Code sends SIGTERM 100 ms after SIGINT. The machine may be busy with other tests, so the best of some
+  // counts.
+  TempDir folder;
+  Gateway gateway(folder / "mcp.sock");
+  for (const bool connected : {true, false}) {
+    auto best = std::chrono::steady_clock::duration::max();
+    for (int i = 0; i < 5; ++i) {
+      RelayProcess relay({"memory", "--socket", connected ? folder / "mcp.sock" : folder / "absent.sock"});
+      ASSERT_TRUE(relay.in.write(initialize));
+      Stream session;
+      if (connected) {
+        session = gateway.session();
+        ASSERT_EQ(session.line(), initialize);
+      } else {
+        ASSERT_FALSE(relay.wait(50ms)) << "waits for the gateway";
+      }
+      const auto before = std::chrono::steady_clock::now();
+      relay.signal(SIGINT);
+      ASSERT_EQ(relay.wait(), 0);
+      best = std::min(best, std::chrono::steady_clock::now() - before);
+    }
+    EXPECT_LT(best, 100ms) << (connected ? "connected" : "without a gateway");
+  }
 }
 
 TEST(RelayStart, wrong_arguments_are_refused) {
