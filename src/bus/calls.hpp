@@ -5,7 +5,9 @@
 
 #include <sys/types.h>
 
+#include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace hal::bus {
@@ -16,10 +18,16 @@ namespace hal::bus {
 /** The method `object` is being called with. */
 [[nodiscard]] std::string current_member(const sdbus::IObject& object);
 
-/** Lets methods run once their caller may call them. */
+/** What every method needs: its answer, and to run only once its caller may call it. */
 class Calls {
  public:
-  explicit Calls(Authoriser& authoriser) : authoriser_(authoriser) {}
+  Calls(std::shared_ptr<sdbus::IConnection> connection, Authoriser& authoriser)
+      : connection_(std::move(connection)), authoriser_(authoriser) {}
+
+  template <class... Values>
+  [[nodiscard]] Reply<Values...> answer(sdbus::Result<Values...>&& result) const {
+    return Reply<Values...>(connection_, std::move(result));
+  }
 
   /**
    * Asks whether the caller of the method that is running on `object` may call it; then runs `then(uid of the caller)`
@@ -39,6 +47,7 @@ class Calls {
   }
 
  private:
+  std::shared_ptr<sdbus::IConnection> connection_;
   Authoriser& authoriser_;
 };
 

@@ -9,10 +9,10 @@ namespace hal::bus {
 
 class Connection::Impl {
  public:
-  Impl(event::Loop& loop, std::unique_ptr<sdbus::IConnection> opened, OnLost on_lost)
+  Impl(event::Loop& loop, std::shared_ptr<sdbus::IConnection> opened, OnLost on_lost)
       : connection(std::move(opened)), pump(loop, *connection, std::move(on_lost)) {}
 
-  std::unique_ptr<sdbus::IConnection> connection;
+  std::shared_ptr<sdbus::IConnection> connection;
   Pump pump;
 };
 
@@ -23,8 +23,8 @@ Connection::Connection(event::Loop& loop, BusKind kind, OnLost on_lost)
 
 Connection::~Connection() = default;
 
-sdbus::IConnection& Connection::get() const noexcept {
-  return *impl_->connection;
+std::shared_ptr<sdbus::IConnection> Connection::get() const noexcept {
+  return impl_->connection;
 }
 
 std::string Connection::unique_name() const {

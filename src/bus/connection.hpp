@@ -20,8 +20,7 @@ enum class BusKind {
 };
 
 /**
- * A connection to a bus, driven by the loop: one message a turn, so that a busy bus starves nobody. Everything on it
- * must be destroyed before it.
+ * A connection to a bus, driven by the loop: one message a turn, so that a busy bus starves nobody.
  *
  * The constructor connects and waits for the bus, which is allowed only at start-up; it throws std::runtime_error.
  */
@@ -35,7 +34,8 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  [[nodiscard]] sdbus::IConnection& get() const noexcept;
+  /** The library's; whoever holds on to it may do so longer than this lives, but hears nothing any more. */
+  [[nodiscard]] std::shared_ptr<sdbus::IConnection> get() const noexcept;
   /** ":1.23" */
   [[nodiscard]] std::string unique_name() const;
 

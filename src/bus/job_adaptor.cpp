@@ -54,7 +54,7 @@ Published::Snapshot JobAdaptor::snapshot() const {
 }
 
 void JobAdaptor::Cancel(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = calls_.answer(std::move(result));
   guard(reply, [&] {
     calls_.authorised(getObject(), INTERFACE_NAME, std::nullopt, reply,
                       [cancel = cancel_, reply](uid_t) { answer_with(reply)(cancel()); });

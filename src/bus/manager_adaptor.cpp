@@ -146,7 +146,7 @@ void ManagerAdaptor::spawn(const Reply<sdbus::ObjectPath>& reply, Result<SpawnOp
 }
 
 void ManagerAdaptor::Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::string workspace, Options options) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     auto path = read_path("workspace", std::move(workspace));
     if (!path) {
@@ -163,7 +163,7 @@ void ManagerAdaptor::Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::strin
 }
 
 void ManagerAdaptor::SpawnAt(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::UnixFd directory, Options options) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     // What it is a descriptor of is found out where a file system that hangs can do no harm.
     auto fd = compat::from_bus(directory);
@@ -181,7 +181,7 @@ void ManagerAdaptor::SpawnAt(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::U
 }
 
 void ManagerAdaptor::GetWorker(sdbus::Result<sdbus::ObjectPath>&& result, std::string id_or_name) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [&registry = context_.registry, id_or_name = std::move(id_or_name), reply](uid_t caller) {
     const auto id = find_worker(registry, caller, id_or_name);
     if (id) {
@@ -210,12 +210,12 @@ std::vector<ManagerAdaptor::Row> ManagerAdaptor::ListWorkers() {
 }
 
 void ManagerAdaptor::Reload(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [&daemon = context_.daemon, reply](uid_t) { daemon.reload(answer_with(reply)); });
 }
 
 void ManagerAdaptor::StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uint32_t timeout_ms) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   const auto timeout = read_stop_timeout(timeout_ms);
   if (!timeout) {
     reply.fail(timeout.error());

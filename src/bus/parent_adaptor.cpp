@@ -33,7 +33,7 @@ Published::Snapshot ParentAdaptor::snapshot() const {
 }
 
 void ParentAdaptor::RestartChroma(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = calls_.answer(std::move(result));
   guard(reply, [&] {
     calls_.authorised(getObject(), INTERFACE_NAME, std::nullopt, reply,
                       [&parent = parent_, reply](uid_t) { parent.restart_chroma(answer_with(reply)); });

@@ -15,12 +15,13 @@ namespace hal::bus {
 
 /**
  * The answer to one method call, which its copies share: given once, and as "cancelled" if the last copy goes without.
- * Nothing throws. The connection must outlive it.
+ * Nothing throws. Keeps the library's connection alive, which the library does not.
  */
 template <class... Values>
 class Reply {
  public:
-  explicit Reply(sdbus::Result<Values...>&& result) : state_(std::make_shared<State>(std::move(result))) {}
+  Reply(std::shared_ptr<sdbus::IConnection> connection, sdbus::Result<Values...>&& result)
+      : state_(std::make_shared<State>(std::move(connection), std::move(result))) {}
 
   void succeed(const Values&... values) const noexcept {
     state_->answer([&](const auto& result) { result.returnResults(values...); });
@@ -34,7 +35,8 @@ class Reply {
 
  private:
   struct State {
-    explicit State(sdbus::Result<Values...>&& call) : result(std::move(call)) {}
+    State(std::shared_ptr<sdbus::IConnection> kept, sdbus::Result<Values...>&& call)
+        : connection(std::move(kept)), result(std::move(call)) {}
     State(const State&) = delete;
     State& operator=(const State&) = delete;
     ~State() {
@@ -59,15 +61,13 @@ class Reply {
       }
     }
 
+    std::shared_ptr<sdbus::IConnection> connection;
     sdbus::Result<Values...> result;
     bool answered = false;
   };
 
   std::shared_ptr<State> state_;
 };
-
-template <class... Values>
-Reply(sdbus::Result<Values...>&&) -> Reply<Values...>;
 
 /** The completion that answers a call without results. */
 [[nodiscard]] inline Done<void> answer_with(Reply<> reply) {

@@ -25,7 +25,7 @@ namespace hal::bus {
 
 class Service::Impl {
  public:
-  Impl(event::Loop& loop, sdbus::IConnection& connection, Parts parts);
+  Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>& connection, Parts parts);
 
   void add_worker(const WorkerId& id);
   void remove_worker(const WorkerId& id);
@@ -52,10 +52,10 @@ class Service::Impl {
   void give_back(const WorkerId& id);
   [[nodiscard]] Jobs::Events job_events();
 
-  sdbus::IConnection& connection_;
+  std::shared_ptr<sdbus::IConnection> connection_;
   Parts parts_;
   Authoriser authoriser_;
-  Calls calls_{authoriser_};
+  Calls calls_;
   Leases leases_;
   Jobs jobs_;
   LogControl log_control_;
@@ -75,15 +75,16 @@ class Service::Impl {
   event::Defer flush_;
 };
 
-Service::Impl::Impl(event::Loop& loop, sdbus::IConnection& connection, Parts parts)
+Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>& connection, Parts parts)
     : connection_(connection),
       parts_(parts),
-      authoriser_(loop, connection),
+      authoriser_(loop, *connection),
+      calls_(connection, authoriser_),
       leases_(loop, [this](const WorkerId& id) { give_back(id); }),
-      jobs_(loop, connection, calls_, job_events()),
-      log_control_(connection, authoriser_),
-      manager_(connection, {parts.daemon, parts.registry, calls_, jobs_}),
-      parent_(connection, parts.parent, calls_),
+      jobs_(loop, *connection, calls_, job_events()),
+      log_control_(*connection, authoriser_),
+      manager_(*connection, {parts.daemon, parts.registry, calls_, jobs_}),
+      parent_(*connection, parts.parent, calls_),
       flush_(loop, "bus changes", [this] { flush(); }) {
   for (const auto* worker : parts_.registry.all()) {
     add_worker(worker->id);
@@ -105,7 +106,7 @@ void Service::Impl::add_worker(const WorkerId& id) {
   if (workers_.count(id) != 0 || parts_.registry.find(id) == nullptr) {
     return;
   }
-  auto adaptor = std::make_unique<WorkerAdaptor>(connection_, WorkerContext{parts_.registry, calls_, leases_}, id);
+  auto adaptor = std::make_unique<WorkerAdaptor>(*connection_, WorkerContext{parts_.registry, calls_, leases_}, id);
   adaptor->announce();
   workers_.emplace(id, std::move(adaptor));
   manager_changed();
@@ -134,7 +135,7 @@ void Service::Impl::add_server(const std::string& name) {
   if (servers_.count(name) != 0 || parts_.servers.find(name) == nullptr) {
     return;
   }
-  auto adaptor = std::make_unique<ServerAdaptor>(connection_, parts_.servers, calls_, name);
+  auto adaptor = std::make_unique<ServerAdaptor>(*connection_, parts_.servers, calls_, name);
   adaptor->announce();
   servers_.emplace(name, std::move(adaptor));
 }

@@ -17,7 +17,7 @@ class Connection;
 /** The public D-Bus API: all objects, who may call them, and what is told of changes. */
 class Service {
  public:
-  /** All outlive the service, and the connection outlives them: they hold answers to calls that are not given yet. */
+  /** All outlive the service. Answers they still owe are given, or cancelled, whenever they let go of them. */
   struct Parts {
     worker::Registry& registry;
     worker::Parent& parent;

@@ -74,7 +74,7 @@ void WorkerAdaptor::run(const Reply<Values...>& reply, Then then) {
 }
 
 void WorkerAdaptor::Attach(sdbus::Result<sdbus::UnixFd, std::string>&& result, Options options) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     auto values = to_values(options);
     auto read = values ? read_attach_options(std::move(*values)) : values.error();
@@ -89,7 +89,7 @@ void WorkerAdaptor::Attach(sdbus::Result<sdbus::UnixFd, std::string>&& result, O
 }
 
 void WorkerAdaptor::Lease(sdbus::Result<sdbus::UnixFd>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [context = context_, id = id_, reply] {
     if (context.registry.find(id) == nullptr) {
       reply.fail(gone(id));
@@ -106,7 +106,7 @@ void WorkerAdaptor::Lease(sdbus::Result<sdbus::UnixFd>&& result) {
 
 void WorkerAdaptor::Exec(sdbus::Result<sdbus::UnixFd, std::string>&& result, std::vector<std::string> argv,
                          Options options) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     auto values = to_values(options);
     auto read = values ? read_exec_options(std::move(argv), std::move(*values)) : values.error();
@@ -122,7 +122,7 @@ void WorkerAdaptor::Exec(sdbus::Result<sdbus::UnixFd, std::string>&& result, std
 }
 
 void WorkerAdaptor::WaitExec(sdbus::Result<std::int32_t>&& result, std::string id) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     const auto exec = read_exec_id(id);
     if (!exec) {
@@ -143,7 +143,7 @@ void WorkerAdaptor::WaitExec(sdbus::Result<std::int32_t>&& result, std::string i
 
 void WorkerAdaptor::ResizeTerminal(sdbus::Result<>&& result, std::string id, std::uint16_t rows,
                                    std::uint16_t columns) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     const auto exec = read_exec_id(id);
     const auto size = read_size(rows, columns);
@@ -158,7 +158,7 @@ void WorkerAdaptor::ResizeTerminal(sdbus::Result<>&& result, std::string id, std
 }
 
 void WorkerAdaptor::Send(sdbus::Result<>&& result, std::string text) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   if (text.size() > max_send_bytes) {
     reply.fail({Errc::limit, fmt::format("a text must be of at most {} bytes", max_send_bytes)});
     return;
@@ -169,7 +169,7 @@ void WorkerAdaptor::Send(sdbus::Result<>&& result, std::string text) {
 }
 
 void WorkerAdaptor::Capture(sdbus::Result<std::string>&& result, std::uint32_t lines) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   if (lines > max_capture_lines) {
     reply.fail({Errc::invalid_argument, fmt::format("lines must be at most {}", max_capture_lines)});
     return;
@@ -186,7 +186,7 @@ void WorkerAdaptor::Capture(sdbus::Result<std::string>&& result, std::uint32_t l
 }
 
 void WorkerAdaptor::Logs(sdbus::Result<sdbus::UnixFd>&& result, Options options) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     auto values = to_values(options);
     const auto read = values ? read_log_options(std::move(*values)) : values.error();
@@ -207,7 +207,7 @@ void WorkerAdaptor::Logs(sdbus::Result<sdbus::UnixFd>&& result, Options options)
 }
 
 void WorkerAdaptor::Stop(sdbus::Result<>&& result, std::uint32_t timeout_ms) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   const auto timeout = read_stop_timeout(timeout_ms);
   if (!timeout) {
     reply.fail(timeout.error());
@@ -219,7 +219,7 @@ void WorkerAdaptor::Stop(sdbus::Result<>&& result, std::uint32_t timeout_ms) {
 }
 
 void WorkerAdaptor::Kill(sdbus::Result<>&& result, std::string signal) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   auto read = read_signal(signal);
   if (!read) {
     reply.fail(read.error());
@@ -231,27 +231,27 @@ void WorkerAdaptor::Kill(sdbus::Result<>&& result, std::string signal) {
 }
 
 void WorkerAdaptor::Remove(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.remove(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::Restart(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.restart(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::Pause(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.pause(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::Resume(sdbus::Result<>&& result) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.resume(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::SetLimits(sdbus::Result<>&& result, Options limits) {
-  const Reply reply(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
     auto values = to_values(limits);
     const auto change = values ? read_limits(std::move(*values)) : values.error();

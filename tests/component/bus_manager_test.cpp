@@ -116,6 +116,16 @@ TEST_F(BusManager, answers_a_call_it_gives_up) {
   EXPECT_EQ(root.wait(pending).error(), "org.hal9000.Error.Cancelled");
 }
 
+TEST_F(BusManager, lets_the_answers_it_owes_outlive_it) {
+  registry.hold = true;
+  const auto pending = root.start(path, manager, "Spawn", "sa{sv}", "/srv", 0);
+  ASSERT_TRUE(run_until(loop, [&] { return !registry.calls.empty(); }));
+  service.reset();
+  connection.reset();
+  registry.give_up();
+  EXPECT_EQ(root.wait(pending).error(), "org.hal9000.Error.Cancelled");
+}
+
 TEST_F(BusManager, survives_a_bug_of_ours) {
   registry.throw_next = true;
   const auto answer = root.call(path, manager, "Spawn", "sa{sv}", "/srv", 0);

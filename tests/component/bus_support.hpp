@@ -161,13 +161,12 @@ class BusTest {
 
   TestBus daemon;
   event::Loop loop;
-  /** Outlives the fakes, which hold answers that were not given. */
-  std::unique_ptr<bus::Connection> connection;
   FakeRegistry registry{loop};
   FakeParent parent{loop};
   FakeServers servers{loop};
   FakeDaemon control{loop};
   std::string lost;
+  std::unique_ptr<bus::Connection> connection;
   std::unique_ptr<bus::Service> service;
 
  private:
