@@ -1,0 +1,15 @@
+#!/bin/bash
+# Runs a test program's cases for transient units inside a real systemd: units.sh PROGRAM
+set -euo pipefail
+program=$(realpath "${1:?the test program}")
+here=$(dirname "$(realpath "$0")")
+if [ "$(id -u)" != 0 ] || [ ! -x /lib/systemd/systemd ]; then
+  echo "needs root and systemd"
+  exit 77
+fi
+dir=$(mktemp -d /var/tmp/hal9000-systemd-XXXXXX)
+trap '"$here/nested_systemd.sh" down "$dir"' EXIT
+"$here/nested_systemd.sh" up "$dir" "$(dirname "$program")"
+"$here/nested_systemd.sh" run "$dir" useradd --system --no-create-home --shell /usr/sbin/nologin hal9000-mcp
+# Units see a /tmp of their own.
+"$here/nested_systemd.sh" run "$dir" env TMPDIR=/srv "$program" --gtest_filter="${GTEST_FILTER:-Unit/*:Child/*}"
