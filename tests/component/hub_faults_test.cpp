@@ -272,8 +272,8 @@ TEST_F(Faults, a_client_with_too_many_unread_answers_loses_its_session_and_harms
     run_ready(loop);
   }
   EXPECT_EQ(hub->sessions(), 1U);
-  b->send(request(1, "tools/call"));
-  process->answer(process->next_of("tools/call"), Json::object());
+  b->send(request(1, "of b"));
+  process->answer(process->next_of("of b"), Json::object());
   EXPECT_EQ(b->next()["id"], 1);
 }
 
