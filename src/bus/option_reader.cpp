@@ -30,7 +30,7 @@ void OptionReader::refuse(const Error& error) {
 }
 
 void OptionReader::wrong_type(std::string_view key, std::string_view expected, const Value& value) {
-  refuse(key, fmt::format("of type \"{}\", not \"{}\"", expected, signature(value)));
+  refuse(key, fmt::format("of type \"{}\", not \"{}\"", expected, text::printable(signature(value), 64)));
 }
 
 Result<void> OptionReader::finish() {
