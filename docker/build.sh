@@ -110,6 +110,9 @@ done
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock -w 900 9 || die "another build holds $cache/lock"
+# Roots that nobody has used for long, and what a killed build left (nobody else builds here: the lock is ours).
+find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' \) -mtime +30 -exec rm -rf {} +
+rm -rf "$cache"/work.*
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM HUP
@@ -123,6 +126,7 @@ cached() {
         "$@" "$work/made"
         mv "$work/made" "$kept"
     }
+    touch "$kept"
 }
 
 make_tree() { # TREE PACKAGES-FILE...
