@@ -204,6 +204,7 @@ Result<std::unique_ptr<Bus>> Bus::open(bool user) {
                     errno_error("connect", -r).message, user ? "SESSION" : "SYSTEM")};
   }
   (void)sd_bus_set_allow_interactive_authorization(bus, 1);
+  (void)sd_bus_set_close_on_exit(bus, 0);  // the loop ends with a terminal's session, and we ask why afterwards
   return std::make_unique<Bus>(bus);
 }
 

@@ -90,8 +90,12 @@ Result<std::string> find_worker(Bus& bus, const std::string& id_or_name) {
 }
 
 Result<json> properties(Bus& bus, const std::string& path, std::string_view interface) {
-  auto all = first(bus.call({path, "org.freedesktop.DBus.Properties", "GetAll"}, {Value(std::string(interface))}),
-                   &json::is_object);
+  auto reply = bus.call({path, "org.freedesktop.DBus.Properties", "GetAll"}, {Value(std::string(interface))});
+  if (!reply && reply.error().code == Errc::protocol) {
+    // Every object has this method, so there is no object; some D-Bus libraries say it this way.
+    return Error{Errc::not_found, fmt::format("there is no {}", path)};
+  }
+  const auto all = first(std::move(reply), &json::is_object);
   if (!all) {
     return all.error();
   }

@@ -107,7 +107,7 @@ int exit_code(Errc code) {
 
 Error from_bus_error(std::string_view name, std::string_view message) {
   constexpr std::string_view bus_prefix = "org.freedesktop.DBus.Error.";
-  const std::string text = text::printable(message, max_message_bytes);
+  const std::string text = text::printable(text::trim(message), max_message_bytes);
   if (name.substr(0, std::string_view(names::error_prefix).size()) == names::error_prefix) {
     return {find_code(own_errors, name.substr(std::string_view(names::error_prefix).size())), text};
   }

@@ -70,7 +70,7 @@ Result<void> subscribe(Bus& bus, Changes& changes) {
 
 Result<void> print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    return errno_error("write to standard output");
+    return Error{Errc::internal, errno_error("write to standard output").message};
   }
   return {};
 }
