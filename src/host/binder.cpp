@@ -6,8 +6,13 @@
 #include "host/pidfd.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
@@ -18,12 +23,26 @@ namespace {
 
 using process::TaskOutput;
 
-/** First byte of an opened directory's text; then the path, then a zero byte and a note for the log. */
+/** First byte of an opened directory's text; then the user's group, the path and a note for the log, each after a zero
+ * byte. */
 constexpr char mapped_mark = 'm';
 constexpr char unmapped_mark = 'u';
 
+/** With root's rights, as OpenRequest::create says; its parent directory is root's alone. */
+Result<void> make_directory(const std::string& path, const UserRights& rights) {
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    return errno == EEXIST ? Result<void>() : errno_error("mkdir " + path);
+  }
+  return ::lchown(path.c_str(), rights.uid, rights.gid) == 0 ? Result<void>() : errno_error("chown " + path);
+}
+
 Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
   const auto rights = rights_of(request.user);
+  if (request.create) {
+    if (auto made = make_directory(request.path, rights); !made) {
+      return made.error();
+    }
+  }
   const auto directory = open_directory(request.path, request.directory, rights);
   if (!directory) {
     return directory.error();
@@ -38,7 +57,8 @@ Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
   }
   TaskOutput output;
   output.fds.push_back(std::move(clone->tree));
-  output.text = (clone->mapped ? mapped_mark : unmapped_mark) + *real_path + '\0' + clone->note;
+  output.text = clone->mapped ? mapped_mark : unmapped_mark;
+  output.text += std::to_string(rights.gid) + '\0' + *real_path + '\0' + clone->note;
   return output;
 }
 
@@ -46,16 +66,18 @@ Result<worker::DetachedMount> decode(Result<TaskOutput> output) {
   if (!output) {
     return output.error();
   }
-  const auto zero = output->text.find('\0');
-  if (output->fds.size() != 1 || zero == std::string::npos) {
+  const auto parts = text::split(output->text, '\0');
+  const auto group = text::to_number<gid_t>(parts.front().substr(std::min<std::size_t>(1, parts.front().size())));
+  if (output->fds.size() != 1 || parts.size() != 3 || !group) {
     return Error{Errc::internal, "the answer of a child has no mount"};
   }
   worker::DetachedMount mount;
   mount.tree = std::move(output->fds.front());
   mount.mapped = output->text.front() == mapped_mark;
-  mount.real_path = output->text.substr(1, zero - 1);
-  if (const auto note = output->text.substr(zero + 1); !note.empty()) {
-    log::info({}, "{}: {}", text::printable(mount.real_path), note);
+  mount.group = *group;
+  mount.real_path = parts[1];
+  if (!parts[2].empty()) {
+    log::info({}, "{}: {}", text::printable(mount.real_path), parts[2]);
   }
   return mount;
 }
