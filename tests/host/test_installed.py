@@ -1,0 +1,218 @@
+"""The package on a machine with systemd: units, D-Bus, journal, restarts, configuration."""
+
+import json
+import re
+
+import pytest
+
+from conftest import wait_until
+
+ROOT = "/org/hal9000"
+
+
+def container_of(host, worker):
+    return host.get(worker, "Worker1", "ContainerId")
+
+
+def state_of(host, worker):
+    code, text = host.try_run("busctl", "--json=short", "get-property", "org.hal9000", worker, "org.hal9000.Worker1",
+                              "State")
+    return json.loads(text)["data"] if code == 0 else "gone"
+
+
+def wait_for_daemon(host, older_than=None):
+    """Until hal9000d is up, as another process than `older_than`."""
+    def up():
+        unit = host.unit("hal9000.service", "ActiveState", "MainPID")
+        return unit["ActiveState"] == "active" and unit["MainPID"] not in {"0", older_than} and unit["MainPID"]
+    return wait_until("hal9000.service is active", up)
+
+
+class McpClient:
+    """An MCP client inside a worker: the relay, as Claude Code starts it."""
+
+    def __init__(self, host, worker, server):
+        self.process = host.open("docker", "exec", "-i", container_of(host, worker), "/usr/local/bin/hal9000-mcp", server)
+        self.last_id = 0
+        self.request("initialize", {"protocolVersion": "2025-06-18", "capabilities": {},
+                                    "clientInfo": {"name": "test", "version": "1"}})
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def send(self, message):
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def request(self, method, params):
+        self.last_id += 1
+        self.send({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
+        while line := self.process.stdout.readline():
+            message = json.loads(line)
+            if message.get("id") == self.last_id and "method" not in message:
+                assert "result" in message, message
+                return message["result"]
+        raise AssertionError(f"{method}: the relay ended")
+
+    def tools(self):
+        return {tool["name"] for tool in self.request("tools/list", {})["tools"]}
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+@pytest.fixture
+def sequential(host, worker):
+    client = McpClient(host, worker, "sequential-thinking")
+    yield client
+    client.close()
+
+
+def server_units(host):
+    """Process ids by unit of the MCP servers' transient units."""
+    text = host.run("systemctl", "list-units", "--plain", "--no-legend", "--state=running", "hal9000-mcp-*.service")
+    units = [line.split()[0] for line in text.splitlines()]
+    return {unit: host.unit(unit, "MainPID")["MainPID"] for unit in units}
+
+
+def test_the_service_is_active_and_says_its_status(host):
+    unit = host.unit("hal9000.service", "ActiveState", "StatusText", "Type", "NotifyAccess")
+    assert unit["ActiveState"] == "active"
+    assert unit["Type"] == "notify"
+    assert unit["StatusText"], "no STATUS"
+    assert host.unit("hal9000-gateway.service", "ActiveState")["ActiveState"] == "active"
+    assert host.get(ROOT, "Manager1", "State") in {"running", "starting"}
+
+
+def test_the_package_makes_its_users_and_folders(host):
+    listing = host.run("stat", "--format=%n %a %U", "/run/hal9000", "/var/lib/hal9000/server", "/var/lib/hal9000/user",
+                       "/var/lib/hal9000/worker", "/var/lib/hal9000/chroma", "/run/hal9000/gateway.sock")
+    assert listing.splitlines() == [
+        "/run/hal9000 755 root", "/var/lib/hal9000/server 755 root", "/var/lib/hal9000/user 711 root",
+        "/var/lib/hal9000/worker 700 root", "/var/lib/hal9000/chroma 700 hal9000", "/run/hal9000/gateway.sock 600 root"]
+
+
+def test_the_gateway_has_no_power(host):
+    pid = host.unit("hal9000-gateway.service", "MainPID")["MainPID"]
+    status = host.run("cat", f"/proc/{pid}/status")
+    assert re.search(r"^CapEff:\s+0+$", status, re.M)
+    assert re.search(r"^CapBnd:\s+0+$", status, re.M)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+    uid = host.run("id", "--user", "hal9000").strip()
+    assert re.search(rf"^Uid:\s+{uid}\s+{uid}\s+{uid}\s+{uid}$", status, re.M)
+    interfaces = host.run("cat", f"/proc/{pid}/net/dev").splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+
+
+def test_a_spawned_worker_is_on_the_bus_in_the_engine_and_in_the_journal(host):
+    answer = host.run("busctl", "call", "org.hal9000", ROOT, "org.hal9000.Manager1", "Spawn", "sa{sv}", "/srv/project",
+                      "0", timeout=180)
+    match = re.fullmatch(r'o "(/org/hal9000/worker/(\w+))"', answer.strip())
+    assert match, answer
+    path, worker_id = match.groups()
+    try:
+        assert path in host.run("busctl", "tree", "--list", "org.hal9000").split()
+        container = container_of(host, path)
+        assert container in host.containers("worker")
+        assert state_of(host, path) == "running"
+        story = host.journal(f"HAL9000_WORKER={worker_id}")
+        assert story.strip(), "the journal has nothing about the worker"
+    finally:
+        host.call(path, "Worker1", "Remove")
+    assert container not in host.containers("worker")
+
+
+def test_mcp_servers_are_units_with_their_user_and_slice(host, sequential):
+    assert "sequentialthinking" in sequential.tools()
+    units = {unit: pid for unit, pid in server_units(host).items() if "sequential-thinking" in unit}
+    assert units
+    for unit, pid in units.items():
+        properties = host.unit(unit, "User", "Slice", "Transient")
+        assert properties["Slice"] == "hal9000-mcp.slice"
+        assert properties["Transient"] == "yes"
+        owner = host.run("stat", "--format=%U", f"/proc/{pid}").strip()
+        assert owner == "hal9000-mcp"
+
+
+def test_a_restart_keeps_workers_and_their_mcp_sessions(host, worker, sequential):
+    assert "sequentialthinking" in sequential.tools()
+    container, servers, old = container_of(host, worker), server_units(host), wait_for_daemon(host)
+    host.run("systemctl", "restart", "hal9000.service")
+    assert wait_for_daemon(host, old)
+    assert "sequentialthinking" in sequential.tools()
+    assert server_units(host) == servers
+    assert container_of(host, worker) == container
+    wait_until("the worker is taken up again", lambda: state_of(host, worker) == "running")
+
+
+def test_a_killed_daemon_finds_everything_again(host, worker, sequential):
+    assert "sequentialthinking" in sequential.tools()
+    before, servers, old = host.containers(), server_units(host), wait_for_daemon(host)
+    host.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "hal9000.service")
+    assert wait_for_daemon(host, old)
+    wait_until("the worker is taken up again", lambda: state_of(host, worker) == "running")
+    assert host.containers() == before, "a container was lost or made twice"
+    assert server_units(host) == servers
+    assert "sequentialthinking" in sequential.tools()
+
+
+def test_a_killed_gateway_costs_no_worker(host, worker):
+    old = host.unit("hal9000-gateway.service", "MainPID")["MainPID"]
+    host.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "hal9000-gateway.service")
+    wait_until("the gateway is back",
+               lambda: host.unit("hal9000-gateway.service", "MainPID")["MainPID"] not in {"0", old})
+    assert state_of(host, worker) == "running"
+    client = McpClient(host, worker, "sequential-thinking")
+    assert "sequentialthinking" in client.tools()
+    client.close()
+
+
+def test_a_container_removed_behind_our_back_is_noticed(host, worker):
+    host.run("docker", "rm", "--force", container_of(host, worker))
+    wait_until("the worker is gone or failed", lambda: state_of(host, worker) in {"failed", "exited", "gone"})
+    assert host.unit("hal9000.service", "ActiveState")["ActiveState"] == "active"
+
+
+@pytest.fixture
+def bad_setting(host):
+    path = "/etc/hal9000/conf.d/90-bad.toml"
+    host.write(path, "[log]\nlevel = \"info\"\nno_such_key = 1\n")
+    yield path
+    host.run("rm", "-f", path)
+    host.run("systemctl", "reset-failed", "hal9000.service")
+    host.run("systemctl", "start", "hal9000.service")
+
+
+def test_a_reload_with_a_bad_file_fails_and_changes_nothing(host, worker, bad_setting):
+    pid = wait_for_daemon(host)
+    code, _ = host.try_run("systemctl", "reload", "hal9000.service")
+    assert code != 0
+    assert wait_for_daemon(host) == pid
+    assert state_of(host, worker) == "running"
+    code, text = host.call(ROOT, "Manager1", "Reload", check=False)
+    assert code != 0
+    assert "90-bad.toml" in text and "no_such_key" in text, text
+    host.run("rm", bad_setting)
+    host.run("systemctl", "reload", "hal9000.service")
+
+
+def test_a_start_with_a_bad_file_fails_once_and_names_file_line_and_key(host, bad_setting):
+    cursor = host.run("journalctl", "--lines=0", "--show-cursor").split("cursor: ")[-1].strip()
+    code, _ = host.try_run("systemctl", "restart", "hal9000.service")
+    assert code != 0
+    unit = host.unit("hal9000.service", "ActiveState", "ExecMainStatus")
+    assert unit == {"ActiveState": "failed", "ExecMainStatus": "78"}, "tried again"
+    story = host.journal("--unit=hal9000.service", f"--after-cursor={cursor}")
+    assert re.search(r"90-bad\.toml:3\b.*no_such_key", story), story
+
+
+def test_a_stopped_daemon_is_started_by_a_call(host):
+    host.run("systemctl", "stop", "hal9000.service")
+    assert host.get(ROOT, "Manager1", "Version")
+    wait_for_daemon(host)
+
+
+def test_the_package_can_be_installed_over_itself(host, worker):
+    container = container_of(host, worker)
+    host.run("dpkg", "--install", "/root/hal9000.deb")
+    wait_for_daemon(host)
+    wait_until("the worker is taken up again", lambda: state_of(host, worker) == "running")
+    assert container_of(host, worker) == container
