@@ -217,6 +217,7 @@ void Supervisor::Impl::reconcile(std::vector<HeldInstance> held) {
 
 void Supervisor::Impl::disconnected() {
   connected_ = false;
+  requests_meanwhile_.clear();
   for (auto& [name, entry] : entries_) {
     refresh(entry);
   }
@@ -246,6 +247,9 @@ void Supervisor::Impl::adopt(Result<std::vector<Survivor>> survivors) {
     match(std::exchange(held_meanwhile_, {}));
   }
   ensure_all();
+  for (const auto& [name, session] : std::exchange(requests_meanwhile_, {})) {
+    request(name, session);
+  }
 }
 
 void Supervisor::Impl::match(const std::vector<HeldInstance>& held) {

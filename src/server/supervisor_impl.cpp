@@ -17,6 +17,8 @@ namespace {
 constexpr std::chrono::milliseconds short_wait{5000};
 /** When to ask again for a server that waits for the parent's network namespace. */
 constexpr std::chrono::milliseconds network_wait{2000};
+/** Requests that may wait for the launcher's word of what runs already, which takes milliseconds. */
+constexpr std::size_t max_early_requests = 256;
 
 }  // namespace
 
@@ -166,6 +168,10 @@ void Supervisor::Impl::restart(std::string_view name, Done<void> done) {
 }
 
 void Supervisor::Impl::request(const std::string& name, const std::optional<std::string>& session) {
+  if (connected_ && adoption_ == Adoption::asked && requests_meanwhile_.size() < max_early_requests) {
+    requests_meanwhile_.emplace_back(name, session);
+    return;
+  }
   auto* entry = entry_of(name);
   if (entry == nullptr) {
     tell_unavailable(name, session, fmt::format("there is no MCP server {}", name), std::nullopt);

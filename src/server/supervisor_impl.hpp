@@ -129,6 +129,8 @@ class Supervisor::Impl : public std::enable_shared_from_this<Impl>, private Laun
   enum class Adoption { open, asked, done } adoption_ = Adoption::open;
   /** The latest word of the gateway, while the launcher is being asked. */
   std::vector<HeldInstance> held_meanwhile_;
+  /** And what it has asked for in this time. */
+  std::vector<std::pair<std::string, std::optional<std::string>>> requests_meanwhile_;
   bool stopping_ = false;
   std::vector<Done<void>> stop_all_waiters_;
 };

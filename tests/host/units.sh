@@ -10,6 +10,7 @@ fi
 dir=$(mktemp -d /var/tmp/hal9000-systemd-XXXXXX)
 trap '"$here/nested_systemd.sh" down "$dir"' EXIT
 "$here/nested_systemd.sh" up "$dir" "$(dirname "$program")"
-"$here/nested_systemd.sh" run "$dir" useradd --system --no-create-home --shell /usr/sbin/nologin hal9000-mcp
+"$here/nested_systemd.sh" run "$dir" sh -c \
+  'getent passwd hal9000-mcp > /dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin hal9000-mcp'
 # Units see a /tmp of their own.
 "$here/nested_systemd.sh" run "$dir" env TMPDIR=/srv "$program" --gtest_filter="${GTEST_FILTER:-Unit/*:Child/*}"
