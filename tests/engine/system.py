@@ -1,0 +1,133 @@
+"""A running HAL-9000 for tests: the real hal9000d and gateway from the build, on a private bus, over a real engine."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+from conftest import ROOT, run, wait_until
+
+BUILD = pathlib.Path(os.environ.get("HAL_BUILD_DIR", ROOT / "build"))
+CLAUDY = BUILD / "src/claudy/claudy"
+PROGRAMS = {
+    "hal9000-gateway": "src/gateway/hal9000-gateway",
+    "hal9000-init": "src/init/hal9000-init",
+    "hal9000-mcp": "src/relay/hal9000-mcp",
+}
+BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>system</type><listen>unix:path={socket}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_type="method_call"/><allow send_type="signal"/>
+<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
+<allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/>
+<allow receive_type="signal"/></policy></busconfig>
+"""
+
+
+class System:
+    """One daemon with folders, bus and containers of its own."""
+
+    def __init__(self, folder, engine_host, instance, mcp_servers):
+        self.folder, self.instance, self.engine_host = folder, instance, engine_host
+        self.state, self.run_dir, self.config = (folder / name for name in ("state", "run", "etc"))
+        self.log = folder / "hal9000d.log"
+        self.daemon = None
+        for path in (self.state, self.run_dir, self.config / "conf.d", folder / "data", folder / "programs"):
+            path.mkdir(parents=True)
+        os.chmod(folder, 0o711)
+        shutil.copy(ROOT / "src/daemon/hal9000.toml", folder / "data")
+        for name, place in PROGRAMS.items():
+            shutil.copy(BUILD / place, folder / "programs" / name)
+        self.settings(f'instance = "{instance}"\n[engine]\nsocket = "{engine_host.removeprefix("unix://")}"\n[parent]\nnetwork = "none"\n[servers]\nrun = "child"\n[gateway]\nrun = "child"\n')
+        self.servers(mcp_servers)
+        socket = folder / "bus.sock"
+        (folder / "bus.conf").write_text(BUS_CONFIG.format(socket=socket))
+        self.bus = subprocess.Popen(["dbus-daemon", f"--config-file={folder}/bus.conf", "--nofork"], stdin=subprocess.DEVNULL)
+        self.environment = {
+            **os.environ,
+            "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={socket}",
+            "HAL9000_LIBEXECDIR": str(folder / "programs"),
+            "HAL9000_DATADIR": str(folder / "data"),
+            "CONFIGURATION_DIRECTORY": str(self.config),
+            "STATE_DIRECTORY": str(self.state),
+            "RUNTIME_DIRECTORY": str(self.run_dir),
+            "DOCKER_HOST": engine_host,
+        }
+        wait_until("the bus", socket.exists)
+
+    def settings(self, text):
+        (self.config / "conf.d/test.toml").write_text(text)
+
+    def servers(self, servers):
+        (self.config / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.daemon = subprocess.Popen(
+                [BUILD / "src/daemon/hal9000d"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        wait_until("hal9000d on the bus", lambda: self.daemon.poll() is not None or self.on_bus(), 60)
+        assert self.daemon.poll() is None, self.log.read_text()
+
+    def on_bus(self):
+        return "org.hal9000" in run("busctl", "--system", "--acquired", "list", env=self.environment, check=False)
+
+    def end(self, how=signal.SIGTERM):
+        self.daemon.send_signal(how)
+        self.daemon.wait(30)
+
+    def crash(self):
+        self.end(signal.SIGKILL)
+
+    def close(self):
+        if self.daemon and self.daemon.poll() is None:
+            self.end()
+        for container in self.containers():
+            self.docker("rm", "--force", container, check=False)
+        self.bus.terminate()
+        self.bus.wait(10)
+
+    def docker(self, *arguments, **options):
+        return run("docker", *arguments, env=self.environment, **options)
+
+    def containers(self, role=None, everything=True):
+        filters = [f"label=org.hal9000.instance={self.instance}"] + ([f"label=org.hal9000.role={role}"] if role else [])
+        flags = [word for one in filters for word in ("--filter", one)]
+        return self.docker("ps", "--quiet", *(["--all"] if everything else []), *flags).split()
+
+    def claudy(self, *arguments, **options):
+        return run(CLAUDY, *arguments, env=self.environment, **options)
+
+    def claudy_fails(self, *arguments, user=None, timeout=60):
+        """Exit code and stderr of a claudy that must fail; as another user if asked."""
+        command = [str(CLAUDY), *map(str, arguments)]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, user=user)
+        assert done.returncode != 0, done.stdout
+        return done.returncode, done.stderr
+
+    def workers(self):
+        return json.loads(self.claudy("ls", "--all", "--json"))
+
+    def show(self, name):
+        return json.loads(self.claudy("show", name, "--json"))
+
+    def until_state(self, name, state, seconds=30):
+        return wait_until(f"{name} {state}", lambda: (worker := self.show(name))["state"] == state and worker, seconds)
+
+    def until_parent_runs(self):
+        wait_until("ChromaDB", lambda: json.loads(self.claudy("parent", "status", "--json"))["chroma_health"] == "healthy", 60)
+
+    def left_behind(self):
+        """What failed spawns must not leave: containers, sockets, records, mounts."""
+        return {
+            "containers": self.containers("worker"),
+            "folders": sorted(path.name for path in (self.run_dir / "worker").iterdir()),
+            "records": sorted(path.name for path in (self.state / "worker").iterdir()),
+        }
+
+
+def home_of(system, uid=0):
+    return system.state / "user" / str(uid)
+
