@@ -111,8 +111,8 @@ Result<int> explain_end(Bus& bus, const std::string& path, const std::uint64_t& 
     if (has_ended(state)) {
       const auto reason = text_of(*worker, "reason");
       const int code = worker->value("exit_code", 1);
-      say(fmt::format("{} has ended with exit code {}{}{}", text::printable(name), code, reason.empty() ? "" : ": ",
-                      text::printable(reason)));
+      say(fmt::format("{} has ended: {}", text::printable(name),
+                      reason.empty() ? fmt::format("exit code {}", code) : text::printable(reason)));
       return code >= 0 ? code : 1;
     }
     const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - Clock::now());

@@ -102,7 +102,7 @@ def test_the_commands_end_gives_its_exit_code(stage, screen):
     screen.type("Enter")
     expect_shell_back(screen, before)
     assert exit_code(screen) == 37
-    assert "has ended with exit code 37" in screen.text()
+    assert "has ended: exit code 37" in screen.text()
 
 
 def test_removal_behind_our_back(stage, screen):
@@ -110,8 +110,8 @@ def test_removal_behind_our_back(stage, screen):
     before = start(screen, f"claudy attach {name}", "EDITOR")
     assert stage.claudy("rm", name).returncode == 0
     expect_shell_back(screen, before)
-    assert exit_code(screen) == 1
-    assert "removed" in screen.text()
+    # By when it looks, the worker has ended or is gone.
+    assert (exit_code(screen), "was removed" in screen.text()) in [(1, True), (137, False)]
 
 
 @pytest.mark.parametrize("name,code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
