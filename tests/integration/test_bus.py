@@ -1,0 +1,293 @@
+"""The D-Bus API of the real hal9000d on a private bus, without a container engine."""
+import json
+import os
+import signal
+import subprocess
+import xml.dom.minidom
+
+import pytest
+
+from conftest import DEADLINE, DENIED, PREFIX, SOURCE, Failed
+
+ALICE = 1  # users every machine has
+BOB = 2
+
+ECHO_SERVER = r"""
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    method = message["method"]
+    if method == "initialize":
+        result = {"protocolVersion": message["params"]["protocolVersion"], "capabilities": {},
+                  "serverInfo": {"name": "echo", "version": "7"}}
+    elif method == "ping":
+        result = {}
+    elif method == "echo":
+        result = {"params": message.get("params")}
+    else:
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"],
+                          "error": {"code": -32601, "message": "no " + method}}), flush=True)
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"""
+
+
+def failure(call, *arguments, **flags):
+    with pytest.raises(Failed) as caught:
+        call(*arguments, **flags)
+    return caught.value
+
+
+def echo_servers(system, mode="shared"):
+    script = system.folder / "echo.py"
+    script.write_text(ECHO_SERVER)
+    return {"echo": {"command": "/usr/bin/python3", "args": [str(script)], "hal9000": {"mode": mode}}}
+
+
+# -- what it shows
+
+def test_is_degraded_without_an_engine_and_says_why(system):
+    system.start_daemon()
+    root = system.caller()
+    assert root.get("/org/hal9000", "org.hal9000.Manager1", "State") == "degraded"
+    engine = root.get("/org/hal9000", "org.hal9000.Manager1", "Engine")
+    assert engine["available"] is False and "no-engine.sock" in engine["reason"]
+    assert root.get("/org/hal9000", "org.hal9000.Manager1", "NWorkers") == 0
+    assert root.manager("ListWorkers") == []
+    assert root.get("/org/hal9000/parent", "org.hal9000.Parent1", "State") == "degraded"
+    assert "engine" in root.get("/org/hal9000/parent", "org.hal9000.Parent1", "Reason")
+
+
+def test_is_introspected_and_managed(system):
+    system.start_daemon(servers=echo_servers(system))
+    root = system.caller()
+    objects = root.call("/org/hal9000", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+    assert set(objects) == {"/org/hal9000/parent", "/org/hal9000/server/echo"}
+    for path, interface in (("/org/hal9000", "Manager1"), ("/org/hal9000/parent", "Parent1"),
+                            ("/org/hal9000/server/echo", "Server1")):
+        text = root.call(path, "org.freedesktop.DBus.Introspectable", "Introspect")
+        live = {node.getAttribute("name") for node in xml.dom.minidom.parseString(text).getElementsByTagName("method")}
+        file = xml.dom.minidom.parse(str(SOURCE / f"dbus/org.hal9000.{interface}.xml"))
+        assert {node.getAttribute("name") for node in file.getElementsByTagName("method")} <= live
+
+
+def test_stock_tools_understand_it(system):
+    system.start_daemon(servers=echo_servers(system))
+    tree = subprocess.run(["busctl", "--system", "tree", "--list", "org.hal9000"], env=system.environment,
+                          capture_output=True, text=True, timeout=DEADLINE, check=True)
+    assert "/org/hal9000/server/echo" in tree.stdout.splitlines()
+    spawn = subprocess.run(["busctl", "--system", "call", "org.hal9000", "/org/hal9000", "org.hal9000.Manager1",
+                            "Spawn", "sa{sv}", str(system.folder), "0"], env=system.environment, capture_output=True,
+                           text=True, timeout=DEADLINE, check=False)
+    assert spawn.returncode != 0 and "engine" in spawn.stderr
+
+
+# -- errors
+
+def test_spawn_says_what_is_wrong(system):
+    system.start_daemon()
+    root = system.caller()
+    for workspace, options, name, words in [
+            ("relative", {}, "InvalidArgument", "absolute path"),
+            ("/", {"colour": ["s", "red"]}, "InvalidArgument", "no option \"colour\""),
+            ("/", {"memory": ["s", "4G"]}, "InvalidArgument", 'of type "t", not "s"'),
+            ("/", {"memory": ["t", 1]}, "InvalidArgument", "memory"),
+            ("/", {"network": ["s", "host"]}, "InvalidArgument", "network"),
+            ("/", {"claim": ["s", "require"]}, "Unavailable", "warm")]:
+        error = failure(root.manager, "Spawn", "sa{sv}", workspace, options)
+        assert error.name == PREFIX + name and words in error.message, (workspace, options, str(error))
+    assert root.manager("ListWorkers") == []
+
+
+def test_spawn_without_an_engine_is_unavailable_and_leaves_nothing(system):
+    system.start_daemon()
+    root = system.caller()
+    assert failure(root.manager, "Spawn", "sa{sv}", str(system.folder), {}).name == PREFIX + "Unavailable"
+    assert failure(root.manager, "SpawnAt", "ha{sv}", {"open": str(system.folder)}, {}).name == PREFIX + "Unavailable"
+    assert root.manager("ListWorkers") == []
+    assert os.listdir(system.folder / "run/worker") == []
+    assert os.listdir(system.folder / "state/worker") == []
+
+
+def test_unknown_objects_and_members_are_errors(system):
+    system.start_daemon()
+    root = system.caller()
+    assert failure(root.manager, "GetWorker", "s", "nobody").name == PREFIX + "NotFound"
+    assert failure(root.manager, "Nothing").name == "org.freedesktop.DBus.Error.UnknownMethod"
+    assert failure(root.call, "/org/hal9000/worker/0a", "org.hal9000.Worker1", "Stop", "u", 0).name == \
+        "org.freedesktop.DBus.Error.UnknownObject"
+    assert failure(root.call, "/org/hal9000", "org.freedesktop.DBus.Properties", "Set", "ssv", "org.hal9000.Manager1",
+                   "State", "x").name == "org.freedesktop.DBus.Error.PropertyReadOnly"
+
+
+# -- who may
+
+# Method, its action, and the error of a call that gets through to a daemon without an engine (None: it succeeds).
+GUARDED = [
+    ("/org/hal9000", "Manager1", "Spawn", ("sa{sv}", "/", {}), "spawn", "Unavailable"),
+    ("/org/hal9000", "Manager1", "SpawnAt", ("ha{sv}", {"open": "/"}, {}), "spawn", "Unavailable"),
+    ("/org/hal9000", "Manager1", "Reload", (), "manage-daemon", None),
+    ("/org/hal9000", "Manager1", "StopAll", ("u", 0), "manage-daemon", None),
+    ("/org/hal9000/parent", "Parent1", "RestartChroma", (), "manage-daemon", "Unavailable"),
+    ("/org/hal9000/server/echo", "Server1", "Restart", (), "manage-servers", None),
+    ("/org/hal9000/server/echo", "Server1", "Call", ("ss", "ping", ""), "call-server", None),
+]
+
+
+def outcome(caller, path, interface, member, arguments, **flags):
+    try:
+        caller.call(path, f"org.hal9000.{interface}", member, *arguments, **flags)
+    except Failed as error:
+        return error.name.removeprefix(PREFIX)
+    return None
+
+
+def test_without_polkit_only_root_may(system):
+    system.start_daemon(servers=echo_servers(system))
+    for path, interface, member, arguments, _, through in GUARDED:
+        assert outcome(system.caller(ALICE), path, interface, member, arguments) == DENIED, member
+        assert outcome(system.caller(), path, interface, member, arguments) == through, member
+    assert system.caller(ALICE).manager("ListWorkers") == []
+
+
+def test_polkit_decides_by_the_action_of_the_method(system):
+    system.start_polkit()
+    system.start_daemon(servers=echo_servers(system))
+    alice = system.caller(ALICE)
+    actions = ["spawn", "claim", "manage-own-worker", "manage-any-worker", "attach-any-worker", "manage-pool",
+               "manage-servers", "call-server", "manage-daemon"]
+    for path, interface, member, arguments, action, through in GUARDED:
+        system.allow(*[other for other in actions if other != action])
+        assert outcome(alice, path, interface, member, arguments) == DENIED, member
+        system.allow(action)
+        assert outcome(alice, path, interface, member, arguments) == through, member
+
+
+def test_root_needs_no_polkit(system):
+    system.start_polkit()
+    system.start_daemon(servers=echo_servers(system))
+    for path, interface, member, arguments, _, through in GUARDED:
+        assert outcome(system.caller(), path, interface, member, arguments) == through, member
+
+
+def test_a_question_that_hangs_holds_up_nobody_and_ends_with_its_caller(system):
+    system.start_polkit()
+    system.start_daemon()
+    system.polkit("SimulateHang", "true")
+    waiting = system.new_caller(ALICE)
+    waiting.send("/org/hal9000", "org.hal9000.Manager1", "Reload")
+    system.wait_for(lambda: b"(true" in system.polkit("HaveHangingCalls"))
+    assert system.caller(BOB).manager("ListWorkers") == []
+    waiting.end()
+    assert system.caller().get("/org/hal9000", "org.hal9000.Manager1", "State") == "degraded"
+    system.polkit("ReleaseHangingCalls")
+    assert system.caller(BOB).manager("ListWorkers") == []
+
+
+def test_nobody_but_root_may_own_the_name(system):
+    taken = subprocess.run(["/usr/bin/python3", "-c",
+                            "import dbus.bus, os\n"
+                            "bus = dbus.bus.BusConnection(os.environ['DBUS_SYSTEM_BUS_ADDRESS'])\n"
+                            "bus.request_name('org.hal9000')"], env=system.environment, user=ALICE, group=ALICE,
+                           extra_groups=[], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert "AccessDenied" in taken.stderr
+
+
+def test_only_root_sets_the_log_level(system):
+    system.start_polkit()
+    system.start_daemon()
+    path, interface = "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1"
+    properties = "org.freedesktop.DBus.Properties"
+    system.caller().call(path, properties, "Set", "ssv", interface, "LogLevel", "debug")
+    assert system.caller(ALICE).get(path, interface, "LogLevel") == "debug"
+    assert failure(system.caller(ALICE).call, path, properties, "Set", "ssv", interface, "LogLevel",
+                   "info").name == DENIED
+    assert system.caller().get(path, interface, "SyslogIdentifier") == "hal9000d"
+
+
+# -- servers and jobs
+
+def test_a_server_is_called_stopped_and_started(system):
+    system.start_daemon(servers=echo_servers(system))
+    path, interface = "/org/hal9000/server/echo", "org.hal9000.Server1"
+    root = system.caller()
+    recorder = system.recorder()
+    assert json.loads(root.call(path, interface, "Call", "ss", "echo", '{"a":[1]}')) == {"params": {"a": [1]}}
+    assert failure(root.call, path, interface, "Call", "ss", "nonsense", "").message.endswith("no nonsense")
+    for params in ("[1]", "{", "1"):
+        assert failure(root.call, path, interface, "Call", "ss", "echo", params).name == PREFIX + "InvalidArgument"
+    recorder.wait("PropertiesChanged", path, lambda arguments: "ServerInfo" in arguments[1])
+    assert json.loads(root.get(path, interface, "ServerInfo"))["name"] == "echo"
+    pid = root.get(path, interface, "MainPID")
+    assert pid > 0
+    root.call(path, interface, "Stop")
+    assert root.get(path, interface, "State") == "stopped"
+    assert root.get(path, interface, "MainPID") == 0
+    assert failure(root.call, path, interface, "Call", "ss", "echo", "").name == PREFIX + "Unavailable"
+    root.call(path, interface, "Start")
+    assert root.get(path, interface, "State") == "running"
+    assert root.get(path, interface, "MainPID") not in (0, pid)
+    assert json.loads(root.call(path, interface, "Call", "ss", "echo", "")) == {"params": None}
+
+
+def test_a_reload_brings_and_takes_servers_and_refuses_nonsense(system):
+    system.start_daemon()
+    root = system.caller()
+    recorder = system.recorder()
+    system.configure(servers=echo_servers(system))
+    root.manager("Reload")
+    assert recorder.wait("InterfacesAdded")[0] == "/org/hal9000/server/echo"
+    system.configure(servers=echo_servers(system), toml='[log]\nlevel = "loud"\n')
+    error = failure(root.manager, "Reload")
+    assert error.name == PREFIX + "InvalidArgument" and "hal9000.toml" in error.message
+    assert root.get("/org/hal9000/server/echo", "org.hal9000.Server1", "Name") == "echo"
+    system.configure()
+    root.manager("Reload")
+    assert recorder.wait("InterfacesRemoved")[0] == "/org/hal9000/server/echo"
+
+
+def test_stop_all_is_a_job(system):
+    system.start_daemon()
+    recorder = system.recorder()
+    job = system.caller().manager("StopAll", "u", 100)
+    number = int(job.rsplit("/", 1)[1])
+    assert recorder.wait("JobNew") == [number, job]
+    assert recorder.wait("JobRemoved") == [number, job, "done"]
+    assert system.caller().get(job, "org.hal9000.Job1", "Result") == "done"
+
+
+# -- its life
+
+def test_ends_in_order(system):
+    system.start_daemon()
+    system.daemon.send_signal(signal.SIGTERM)
+    system.wait_notify("STOPPING=1")
+    assert system.daemon.wait(DEADLINE) == 0
+
+
+def test_ends_when_the_bus_is_gone(system):
+    system.start_daemon()
+    system.started[0].kill()
+    assert system.daemon.wait(DEADLINE) == 1
+    assert "the bus is gone" in system.log()
+
+
+def test_a_second_daemon_does_not_start_beside_it(system):
+    system.start_daemon()
+    first = system.daemon
+    with pytest.raises(AssertionError):
+        system.start_daemon()
+    assert system.daemon.wait(DEADLINE) != 0
+    assert first.poll() is None
+    assert system.caller().manager("ListWorkers") == []
+    system.daemon = first
+
+
+def test_survives_kill_and_start(system):
+    system.start_daemon(servers=echo_servers(system))
+    system.end_daemon(signal.SIGKILL)
+    system.start_daemon(servers=echo_servers(system))
+    assert json.loads(system.new_caller().call("/org/hal9000/server/echo", "org.hal9000.Server1", "Call", "ss", "echo",
+                                               "")) == {"params": None}
