@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 
 #include <nlohmann/json.hpp>
@@ -55,6 +56,40 @@ void set_servers(json& all, const std::vector<std::string>& servers) {
   for (const auto& name : servers) {
     all[name] = {{"type", "stdio"}, {"command", names::worker_relay}, {"args", json::array({name})}};
   }
+}
+
+/** The number of a \uXXXX escape at the start of `text`, or -1. */
+int escaped_unit(std::string_view text) {
+  unsigned unit = 0;
+  if (text.size() < 6 || text.substr(0, 2) != "\\u") {
+    return -1;
+  }
+  const char* const end = text.data() + 6;
+  const auto [at, error] = std::from_chars(text.data() + 2, end, unit, 16);
+  return error == std::errc{} && at == end ? static_cast<int>(unit) : -1;
+}
+
+/**
+ * Halves of surrogate pairs made U+FFFD. JavaScript writes such a half where it has cut a text in the middle of an
+ * emoji, and reads it back; no strict parser does.
+ */
+std::string mend_surrogates(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const auto backslash = text.find('\\');
+    out += text.substr(0, backslash);
+    text.remove_prefix(std::min(backslash, text.size()));
+    const int unit = escaped_unit(text);
+    const int next = unit < 0 ? -1 : escaped_unit(text.substr(6));
+    const bool pair = unit >= 0xD800 && unit < 0xDC00 && next >= 0xDC00 && next < 0xE000;
+    const bool half = !pair && unit >= 0xD800 && unit < 0xE000;
+    const std::size_t escape = unit < 0 ? 2 : pair ? 12 : 6;
+    const std::size_t count = std::min(escape, text.size());
+    out += half ? std::string_view("\\ufffd") : text.substr(0, count);
+    text.remove_prefix(count);
+  }
+  return out;
 }
 
 /** The whole of a file of at most max_file_bytes; an empty one if it does not exist. */
@@ -165,7 +200,7 @@ Result<std::string> merge(std::string_view existing, const std::vector<std::stri
   json document = json::object();
   // A file that a crash left empty holds nothing to lose.
   if (!text::trim(existing).empty()) {
-    auto parsed = hal::json::parse(existing, file_limits);
+    auto parsed = hal::json::parse(mend_surrogates(existing), file_limits);
     if (!parsed) {
       return parsed.error();
     }

@@ -59,6 +59,12 @@ bool readable_by(int fd, Clock::time_point end) {
   ::_exit(126);
 }
 
+/** The workers' own, so that it is tested too. */
+std::string tmux_config() {
+  const char* path = ::getenv("HAL9000_TMUX_CONFIG");
+  return path != nullptr ? path : "/nonexistent";
+}
+
 }  // namespace
 
 std::string init_program() {
@@ -77,7 +83,7 @@ InitProcess::InitProcess(const TempDir& folder, const std::vector<std::string>& 
   ::chmod(folder.path().c_str(), 0777);
   std::vector<std::string> words = wrapper;
   for (const std::string& word : {program, std::string("--control"), control_path(folder), std::string("--runtime"),
-                                  folder.path(), std::string("--tmux-config"), std::string("/nonexistent")}) {
+                                  folder.path(), std::string("--tmux-config"), tmux_config()}) {
     words.push_back(word);
   }
   pid_ = ::fork();

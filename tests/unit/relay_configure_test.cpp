@@ -61,6 +61,21 @@ TEST(Configure, nothing_to_change_leaves_every_byte) {
   EXPECT_EQ(*second, compact);
 }
 
+TEST(Configure, half_an_emoji_does_not_stop_it) {
+  const auto result = merged(
+      R"({"cut":"a\ud83d","low":"\uDE00b","whole":"\ud83d\ude00","text":"\\ud83d","two":"\ud83d\ud83d\ude00"})",
+      {"a"});
+  EXPECT_EQ(result["cut"], "a\xef\xbf\xbd");
+  EXPECT_EQ(result["low"],
+            "\xef\xbf\xbd"
+            "b");
+  EXPECT_EQ(result["whole"], "\xf0\x9f\x98\x80");
+  EXPECT_EQ(result["text"], "\\ud83d") << "an escaped backslash is none of it";
+  EXPECT_EQ(result["two"], "\xef\xbf\xbd\xf0\x9f\x98\x80");
+  EXPECT_FALSE(merge("{\"a\":\"\\", {"a"}));
+  EXPECT_FALSE(merge("{\"a\":\"\\ud8", {"a"}));
+}
+
 TEST(Configure, refuses_what_it_does_not_understand) {
   std::string deep;
   for (int i = 0; i < 100000; ++i) {
