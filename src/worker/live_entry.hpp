@@ -8,8 +8,12 @@
 
 #include <fmt/format.h>
 
-/** What the two source files of LiveRegistry share. */
+/** What the source files of LiveRegistry share. */
 namespace hal::worker {
+
+[[nodiscard]] inline bool has_ended(State state) {
+  return state == State::exited || state == State::failed;
+}
 
 struct LiveRegistry::Entry {
   Worker worker;

@@ -1,0 +1,160 @@
+// The part of LiveRegistry that ends and changes workers.
+
+#include "worker/live_entry.hpp"
+#include "worker/record.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hal::worker {
+
+void LiveRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) {
+  Entry* found = running(id, done);
+  if (found == nullptr) {
+    return;
+  }
+  found->worker.state = State::stopping;
+  changed(*found);
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(timeout);
+  const auto stopped = [this, id, done = std::move(done)](Result<void> result) {
+    if (Entry* now = entry(id); !result && now != nullptr && now->worker.state == State::stopping) {
+      now->worker.state = State::running;  // the engine will tell if that is wrong
+      changed(*now);
+      return done(result.error());
+    }
+    refresh(id, done);
+  };
+  parts_.runtime.stop(found->worker.container, seconds, alive_.wrap(stopped));
+}
+
+void LiveRegistry::kill(const WorkerId& id, std::string signal, Done<void> done) {
+  if (Entry* found = running(id, done)) {
+    parts_.runtime.kill(found->worker.container, signal, std::move(done));
+  }
+}
+
+void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
+  Entry* found = entry(id);
+  if (found == nullptr || !found->announced) {
+    return answer(std::move(done), Result<void>(Error{Errc::not_found, "there is no worker " + id.value}));
+  }
+  if (found->launch) {
+    // The launch removes its container; finish_spawn() or reopen() sees the error and tidies up.
+    found->launch->cancel({Errc::cancelled, "the worker was removed while it was being made"});
+    found->removed = true;
+    return answer(std::move(done), Result<void>());
+  }
+  if (found->worker.container.value.empty()) {
+    erase(id);
+    return answer(std::move(done), Result<void>());
+  }
+  if (!has_ended(found->worker.state)) {
+    found->worker.state = State::stopping;
+    changed(*found);
+  }
+  const auto removed = [this, id, done = std::move(done)](Result<void> result) {
+    if (result) {
+      if (Entry* now = entry(id); now != nullptr && now->init) {
+        now->init->fail_all({Errc::cancelled, "the worker was removed"});
+      }
+      erase(id);
+    }
+    done(std::move(result));
+  };
+  parts_.runtime.remove(found->worker.container, true, alive_.wrap(removed));
+}
+
+void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
+  Entry* found = entry(id);
+  if (found == nullptr || !found->announced) {
+    return answer(std::move(done), Result<void>(Error{Errc::not_found, "there is no worker " + id.value}));
+  }
+  if (found->launch || found->worker.state == State::stopping) {
+    return answer(
+        std::move(done),
+        Result<void>(Error{Errc::busy, fmt::format("worker {} is {}", found->worker.name, name(found->worker.state))}));
+  }
+  found->worker.state = State::creating;
+  found->worker.reason = "restarting";
+  ++found->worker.restarts;
+  changed(*found);
+  const auto removed = [this, id, done = std::move(done)](Result<void> result) {
+    if (entry(id) == nullptr) {
+      return done(Error{Errc::not_found, "the worker was removed"});
+    }
+    if (!result) {
+      refresh(id, [done, result](const Result<void>&) { done(result.error()); });
+      return;
+    }
+    reopen(id, done);
+  };
+  if (found->init) {
+    found->init->fail_all({Errc::cancelled, "the worker is being restarted"});
+    found->init.reset();
+  }
+  if (found->worker.container.value.empty()) {
+    answer(Done<void>(alive_.wrap(removed)), Result<void>());
+  } else {
+    parts_.runtime.remove(std::exchange(found->worker.container, {}), true, alive_.wrap(removed));
+  }
+}
+
+void LiveRegistry::reopen(const WorkerId& id, Done<void> done) {
+  Entry* found = entry(id);
+  Binder::OpenRequest open;
+  open.user = found->worker.owner;
+  open.path = found->worker.workspace;
+  open.read_only = found->worker.read_only;
+  const auto finished = [this, id, done = std::move(done)](const Result<void>& result) {
+    if (Entry* now = entry(id); now != nullptr && now->removed) {
+      erase(id);
+    } else if (now != nullptr && !result) {
+      ended(*now, State::failed, now->worker.exit_code, "restart: " + result.error().message);
+    }
+    done(result);
+  };
+  const auto opened = [this, id, finished](Result<DetachedMount> mount) {
+    Entry* now = entry(id);
+    if (now == nullptr || !mount) {
+      return finished(mount ? Result<void>(Error{Errc::not_found, "the worker was removed"})
+                            : Result<void>(mount.error()));
+    }
+    now->worker.reason.clear();
+    launch(*now, *std::move(mount), alive_.wrap(finished));
+  };
+  parts_.binder.open(open, alive_.wrap(opened));
+}
+
+void LiveRegistry::pause(const WorkerId& id, Done<void> done) {
+  if (Entry* found = running(id, done)) {
+    parts_.runtime.pause(found->worker.container, std::move(done));
+  }
+}
+
+void LiveRegistry::resume(const WorkerId& id, Done<void> done) {
+  if (Entry* found = running(id, done)) {
+    parts_.runtime.resume(found->worker.container, std::move(done));
+  }
+}
+
+void LiveRegistry::set_limits(const WorkerId& id, LimitChange change, Done<void> done) {
+  Entry* found = running(id, done);
+  if (found == nullptr) {
+    return;
+  }
+  const auto updated = [this, id, done = std::move(done)](const Result<void>& result) {
+    if (!result) {
+      return done(result.error());
+    }
+    refresh(id, [this, id, done](const Result<void>& refreshed) {
+      if (const Entry* now = entry(id); now != nullptr && refreshed) {
+        (void)save_record(records(), now->worker);
+      }
+      done(refreshed);
+    });
+  };
+  parts_.runtime.update(found->worker.container, change, alive_.wrap(updated));
+}
+
+}  // namespace hal::worker
