@@ -26,6 +26,7 @@ constexpr std::chrono::milliseconds max_stop_timeout{300'000};
 constexpr std::uint64_t max_sessions = 1024;
 /** Bytes of one word of the command line or one value of the environment; the kernel takes 128 KiB. */
 constexpr std::size_t max_word_bytes = 64 * 1024;
+constexpr std::size_t max_env_name_bytes = 256;
 
 Error at(std::string_view path, std::string_view problem) {
   return {Errc::invalid_argument, fmt::format("{}: {}", path, problem)};
@@ -55,10 +56,11 @@ Result<std::string> expanded(std::string_view value, const std::string& path,
   return result;
 }
 
+/** As shells and systemd take them. */
 bool is_env_name(std::string_view name) {
-  return !name.empty() && name.size() <= limits::name_bytes * 4 && name.find('=') == std::string_view::npos &&
-         name.find('\0') == std::string_view::npos && !(name.front() >= '0' && name.front() <= '9') &&
-         std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 0x7f; });
+  const auto word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  return !name.empty() && name.size() <= max_env_name_bytes && word(name.front()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return word(c) || (c >= '0' && c <= '9'); });
 }
 
 /** Collects one server's members; the first failure stays. */
@@ -108,15 +110,15 @@ class ServerReader {
     if (!command || !args) {
       return of_reader(!command ? command.error() : args.error());
     }
-    if (command->empty()) {
-      return at(below(path_, "command"), "is empty");
-    }
     if (args->size() >= limits::argv_words) {
       return at(below(path_, "args"), fmt::format("has more than {} words", limits::argv_words - 1));
     }
     auto program = expanded(*command, below(path_, "command"), variables_);
     if (!program) {
       return program.error();
+    }
+    if (program->empty()) {
+      return at(below(path_, "command"), "is empty");
     }
     config_.argv.push_back(*std::move(program));
     for (std::size_t i = 0; i < args->size(); ++i) {
