@@ -11,7 +11,7 @@ namespace hal::claudy {
 namespace {
 
 /** A pipe's size: more at once brings nothing. */
-constexpr std::size_t chunk_bytes = 64 * 1024;
+constexpr std::size_t chunk_bytes = 65'536;
 
 }  // namespace
 

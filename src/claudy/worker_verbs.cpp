@@ -24,7 +24,7 @@ namespace {
 constexpr auto long_timeout = std::chrono::minutes(16);
 
 /** What Send takes at once. */
-constexpr std::size_t max_text_bytes = 64 * 1024;
+constexpr std::size_t max_text_bytes = 65'536;
 
 /**
  * Calls the method on all workers at the same time; every failure is told, the result is the first in the order of
