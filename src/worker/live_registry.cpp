@@ -223,8 +223,12 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
 }
 
 void LiveRegistry::lost_container(Entry& entry) {
+  const std::string removed = "its container was removed from outside";
   if (!has_ended(entry.worker.state)) {
-    ended(entry, State::failed, entry.worker.exit_code, "its container was removed from outside");
+    ended(entry, State::failed, entry.worker.exit_code, removed);
+  } else {
+    entry.worker.reason += "; " + removed;  // its exit code is known and stays true
+    changed(entry);
   }
   entry.worker.container = {};
 }

@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 
 import pytest
@@ -16,12 +18,18 @@ SERVERS = ("chroma", "memory-bank", "sequential-thinking")
 
 
 @pytest.fixture(scope="module")
-def system(engine_host, build_images, mcp_servers, tmp_path_factory):
-    system = System(tmp_path_factory.mktemp("system"), engine_host, f"test-{uuid.uuid4().hex[:6]}", mcp_servers)
-    system.start()
-    system.until_parent_runs()
-    yield system
-    system.close()
+def system(engine_host, build_images, mcp_servers):
+    # Not pytest's folder, which only root can enter: gateway and MCP servers run as users of their own.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-system-", dir="/var/tmp"))
+    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", mcp_servers)
+    try:
+        system.start()
+        system.until_parent_runs()
+        yield system
+    finally:
+        system.close()
+        print(system.log.read_text())  # shown by pytest where a test failed
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -168,9 +176,10 @@ def test_running_out_of_memory_is_told(system, project):
     system.claudy("rm", "hungry")
 
 
-def test_a_container_removed_behind_our_back_is_failed_and_can_be_restarted(system, worker):
+def test_a_container_removed_behind_our_back_is_told_and_can_be_restarted(system, worker):
     system.docker("rm", "--force", system.show(worker)["container_id"])
-    assert "removed from outside" in system.until_state(worker, "failed")["reason"]
+    ended = wait_until("its end", lambda: "removed from outside" in (one := system.show(worker))["reason"] and one)
+    assert ended["state"] in ("exited", "failed")  # whether its death was seen before its removal is the engine's to say
     system.claudy("restart", worker)
     assert system.show(worker)["state"] == "running"
     assert system.claudy("exec", worker, "--", "cat", "/workspace/README.md") == "a sample\n"
