@@ -140,15 +140,14 @@ void Client::send(Call call, Done<curl::Response> done) {
 }
 
 void Client::send_plain(Call call, Done<void> done) {
-  send(std::move(call), [done = std::move(done)](Result<curl::Response> response) {
+  send(std::move(call), [done = std::move(done)](const Result<curl::Response>& response) {
     done(response ? Result<void>() : response.error());
   });
 }
 
 template <class T>
-void Client::send_read(Call call, Result<T> (*read)(std::string_view), Done<T> done) {
-  auto what = call.what;
-  send(std::move(call), [what = std::move(what), read, done = std::move(done)](Result<curl::Response> response) {
+void Client::send_read(const Call& call, Result<T> (*read)(std::string_view), Done<T> done) {
+  send(call, [what = call.what, read, done = std::move(done)](const Result<curl::Response>& response) {
     if (!response) {
       return done(response.error());
     }
@@ -159,11 +158,11 @@ void Client::send_read(Call call, Result<T> (*read)(std::string_view), Done<T> d
 
 void Client::list(Labels labels, Done<std::vector<worker::ContainerInfo>> done) {
   labels.emplace_back(names::label_instance, options_.instance);
-  Call call{.method = "GET",
-            .target = "/containers/json?all=1&filters=" + curl::escape(label_filter(labels)),
-            .body = {},
-            .what = "list containers"};
-  send_read<std::vector<ContainerId>>(std::move(call), read_list,
+  const Call call{.method = "GET",
+                  .target = "/containers/json?all=1&filters=" + curl::escape(label_filter(labels)),
+                  .body = {},
+                  .what = "list containers"};
+  send_read<std::vector<ContainerId>>(call, read_list,
                                       [this, done = std::move(done)](Result<std::vector<ContainerId>> ids) {
                                         if (!ids) {
                                           return done(ids.error());
@@ -202,12 +201,13 @@ void Client::on_create_failed(const worker::ContainerSpec& spec, const Error& er
   switch (error.code) {
     case Errc::not_found:
       // The image, or the container whose network it was to join.
-      return image_id(spec.image, [image = spec.image, error, done = std::move(done)](Result<std::string> found) {
-        if (!found && found.error().code == Errc::not_found) {
-          return done(Error{Errc::not_found, fmt::format("the container engine has no image {}", image)});
-        }
-        done(error);
-      });
+      return image_id(
+          spec.image, [image = spec.image, error, done = std::move(done)](const Result<std::string>& found) {
+            if (!found && found.error().code == Errc::not_found) {
+              return done(Error{Errc::not_found, fmt::format("the container engine has no image {}", image)});
+            }
+            done(error);
+          });
     case Errc::already_exists:
     case Errc::internal:  // Podman's answer to a name in use, up to its version 4
       return adopt(spec, error, std::move(done));
@@ -253,7 +253,7 @@ void Client::kill(const ContainerId& id, const std::string& signal, Done<void> d
 void Client::remove(const ContainerId& id, bool force, Done<void> done) {
   auto call = container_call("DELETE", id, force ? "?v=1&force=1" : "?v=1", "remove");
   call.extra_time = slow_extra;
-  send_plain(std::move(call), [this, id, force, done = std::move(done)](Result<void> result) {
+  send_plain(std::move(call), [this, id, force, done = std::move(done)](const Result<void>& result) {
     if (result || result.error().code == Errc::not_found) {
       return done({});
     }
@@ -297,11 +297,11 @@ void Client::usage(const ContainerId& id, Done<worker::ContainerUsage> done) {
 }
 
 void Client::image_id(const std::string& image, Done<std::string> done) {
-  Call call{.method = "GET",
-            .target = fmt::format("/images/{}/json", curl::escape(image)),
-            .body = {},
-            .what = "image " + image};
-  send_read<std::string>(std::move(call), read_id, std::move(done));
+  const Call call{.method = "GET",
+                  .target = fmt::format("/images/{}/json", curl::escape(image)),
+                  .body = {},
+                  .what = "image " + image};
+  send_read<std::string>(call, read_id, std::move(done));
 }
 
 worker::OperationHandle Client::logs(const ContainerId& id, const worker::LogOptions& options, UniqueFd sink,

@@ -25,7 +25,7 @@ namespace hal::engine {
 class Client final : public worker::Runtime, private Connection::Listener {
  public:
   Client(event::Loop& loop, Options options);
-  ~Client();
+  ~Client() override;
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
@@ -62,7 +62,7 @@ class Client final : public worker::Runtime, private Connection::Listener {
   void send_plain(Call call, Done<void> done);
   /** Its body goes through `read`. */
   template <class T>
-  void send_read(Call call, Result<T> (*read)(std::string_view), Done<T> done);
+  void send_read(const Call& call, Result<T> (*read)(std::string_view), Done<T> done);
   [[nodiscard]] Error unavailable(const std::string& what) const;
 
   void on_create_failed(const worker::ContainerSpec& spec, const Error& error, Done<ContainerId> done);

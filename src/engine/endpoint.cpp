@@ -19,7 +19,7 @@ std::string advice(const std::string& socket) {
   switch (errno) {
     case ENOENT:
     case ENOTDIR:
-      return "start the container engine, or correct the socket's path in the settings";
+      return "start the container engine, or set engine.socket to its path";
     case EACCES:
       return "run as root or as a member of the socket's group";
     default:

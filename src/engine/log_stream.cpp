@@ -65,7 +65,7 @@ void LogStream::inspect() {
   auto spec = request_to(options_, "GET", fmt::format("{}/containers/{}/json", prefix_, curl::escape(id_.value)));
   spec.deadlines.total = options_.call_deadline;
   curl::Request::Callbacks callbacks;
-  callbacks.on_done = [this](Result<curl::Response> response) { on_inspect(response); };
+  callbacks.on_done = [this](const Result<curl::Response>& response) { on_inspect(response); };
   request_ = std::make_unique<curl::Request>(multi_, std::move(spec), std::move(callbacks));
 }
 
@@ -98,7 +98,7 @@ void LogStream::stream() {
   }
   curl::Request::Callbacks callbacks;
   callbacks.on_data = [this](std::string_view bytes) { return take(bytes); };
-  callbacks.on_done = [this](Result<curl::Response> response) { on_stream_end(response); };
+  callbacks.on_done = [this](const Result<curl::Response>& response) { on_stream_end(response); };
   request_ = std::make_unique<curl::Request>(multi_, std::move(spec), std::move(callbacks));
 }
 
