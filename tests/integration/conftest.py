@@ -183,9 +183,8 @@ class System:
         log = open(self.folder / "polkit.log", "w", encoding="utf-8")
         self.start([sys.executable, "-m", "dbusmock", "--system", "--template", "polkitd"], stdout=log, stderr=log)
         log.close()
-        self.wait_for(lambda: b"true" in self.bus_call("org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                                       "org.freedesktop.DBus.NameHasOwner",
-                                                       "org.freedesktop.PolicyKit1"))
+        subprocess.run(["gdbus", "wait", "--system", "--timeout", str(int(DEADLINE)), "org.freedesktop.PolicyKit1"],
+                       env=self.environment, check=True)
 
     def polkit(self, method, *arguments):
         return self.bus_call("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
@@ -194,6 +193,15 @@ class System:
     def allow(self, *actions):
         self.polkit("SetAllowed", json.dumps([f"org.hal9000.{action}" for action in actions]).replace('"', "'")
                     if actions else "@as []")
+
+    def watch_questions(self):
+        """What returned is called waits for the next question to polkit and gives its message."""
+        monitor = self.start(["busctl", "--system", "monitor", "--json=short", "--match",
+                              "type='method_call',member='CheckAuthorization'"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+        while "Monitoring" not in read_line(monitor.stderr):
+            pass
+        return lambda: json.loads(read_line(monitor.stdout))
 
     def bus_call(self, destination, path, method, *arguments):
         return subprocess.run(["gdbus", "call", "--system", "--dest", destination, "--object-path", path, "--method",
@@ -271,14 +279,6 @@ class System:
         self.started.append(recorder.process)
         return recorder
 
-    @staticmethod
-    def wait_for(condition):
-        """For what has no event to wait for."""
-        end = time.monotonic() + DEADLINE
-        while not condition():
-            assert time.monotonic() < end, "it did not happen"
-            time.sleep(0.02)
-
     def end(self):
         if self.daemon is not None and self.daemon.poll() is None:
             self.daemon.terminate()
@@ -292,7 +292,7 @@ class System:
             if process.poll() is None:
                 process.kill()
             process.wait()
-            for stream in (process.stdin, process.stdout):
+            for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None and not stream.closed:
                     stream.close()
         self.notify.close()

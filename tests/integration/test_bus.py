@@ -176,9 +176,12 @@ def test_a_question_that_hangs_holds_up_nobody_and_ends_with_its_caller(system):
     system.start_polkit()
     system.start_daemon()
     system.polkit("SimulateHang", "true")
+    next_question = system.watch_questions()
     waiting = system.new_caller(ALICE)
     waiting.send("/org/hal9000", "org.hal9000.Manager1", "Reload")
-    system.wait_for(lambda: b"(true" in system.polkit("HaveHangingCalls"))
+    question = next_question()["payload"]["data"]
+    assert question[0] == ["system-bus-name", {"name": {"type": "s", "data": waiting.unique_name}}]
+    assert question[1] == "org.hal9000.manage-daemon"
     assert system.caller(BOB).manager("ListWorkers") == []
     waiting.end()
     assert system.caller().get("/org/hal9000", "org.hal9000.Manager1", "State") == "degraded"
