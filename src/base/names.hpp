@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-/** Every name other programs see, in one place. The source is docs/ARCHITECTURE.md, "The outside". */
+/** Every name other programs see, in one place. They are a contract: a change of one breaks its users. */
 namespace hal::names {
 
 inline constexpr const char bus_name[] = "org.hal9000";
