@@ -36,7 +36,8 @@ class System:
         self.daemon = None
         for path in (self.state, self.run_dir, self.config / "conf.d", folder / "data", folder / "programs"):
             path.mkdir(parents=True)
-        os.chmod(folder, 0o711)
+        for path in (folder, folder.parent):  # gateway and MCP servers are users of their own
+            os.chmod(path, path.stat().st_mode | 0o011)
         shutil.copy(ROOT / "src/daemon/hal9000.toml", folder / "data")
         for name, place in PROGRAMS.items():
             shutil.copy(BUILD / place, folder / "programs" / name)
@@ -63,10 +64,14 @@ class System:
     def servers(self, servers):
         (self.config / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
 
+    @staticmethod
+    def program(name):
+        return BUILD / "src/daemon" / name
+
     def start(self):
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                [BUILD / "src/daemon/hal9000d"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [self.program("hal9000d")], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_until("hal9000d on the bus", lambda: self.daemon.poll() is not None or self.on_bus(), 60)
         assert self.daemon.poll() is None, self.log.read_text()
