@@ -37,6 +37,6 @@ packages=$(IFS=,; echo "$*")
 mmdebstrap --quiet --variant=minbase --format=directory --include="$packages" \
     --aptopt='Acquire::Retries "3"' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    "$release" "$root" "${mirror:-http://deb.debian.org/debian}" >&2
+    "$release" "$root" ${mirror:+"$mirror"} >&2
 touch "$root/.complete"
 echo "$root"
