@@ -11,7 +11,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("HAL_BUILD_DIR", SOURCE / "build"))
-DEADLINE = 20 * float(os.environ.get("HAL_TEST_TIME_FACTOR", "1"))
+DEADLINE = 60 * float(os.environ.get("HAL_TEST_TIME_FACTOR", "1"))
 
 
 class Stage:
