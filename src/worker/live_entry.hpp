@@ -27,6 +27,8 @@ struct LiveRegistry::Entry {
   /** Removed while it was being made: forget it when the launch has tidied up. */
   bool removed = false;
   bool out_of_memory = false;
+  /** Frozen by the engine: runs, but its init cannot answer. */
+  bool paused = false;
   /** The caller's directory until it has been opened. */
   UniqueFd directory;
   std::vector<Done<WorkerId>> spawn_waiters;

@@ -194,9 +194,10 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       worker.limits.memory_bytes = info.memory_bytes;
       worker.limits.pids = info.pids;
       worker.limits.cpus = static_cast<double>(info.nano_cpus) / 1e9;
+      entry.paused = info.status == ContainerStatus::paused;
       if (worker.state != State::stopping) {
         worker.state = State::running;
-        worker.reason = info.status == ContainerStatus::paused ? "paused" : "";
+        worker.reason = entry.paused ? "paused" : "";
       }
       if (entry.init) {
         entry.init->set_container_pid(info.pid);
@@ -213,7 +214,7 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       std::string reason = worker.reason;
       if (info.oom_killed || (entry.out_of_memory && info.exit_code == 137)) {
         reason = fmt::format("out of memory: more than {} bytes were used", worker.limits.memory_bytes);
-      } else if (reason.empty() || reason == "paused") {
+      } else if (reason.empty() || entry.paused) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
       ended(entry, State::exited, info.exit_code, std::move(reason));

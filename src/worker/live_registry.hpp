@@ -76,6 +76,8 @@ class LiveRegistry final : public Registry {
   /** The entry if its worker is running; otherwise answers `done` with the error. */
   template <class T>
   Entry* running(const WorkerId& id, const Done<T>& done);
+  /** As running(), for starting programs: a paused worker is busy. */
+  Entry* awake(const WorkerId& id, const Done<Stream>& done);
   template <class T>
   void answer(Done<T> done, Result<T> result);
 

@@ -34,8 +34,17 @@ std::vector<std::string> tmux(std::initializer_list<std::string> arguments) {
 
 }  // namespace
 
-void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string term, Done<Stream> done) {
+LiveRegistry::Entry* LiveRegistry::awake(const WorkerId& id, const Done<Stream>& done) {
   Entry* found = running(id, done);
+  if (found != nullptr && found->paused) {
+    answer(done, Result<Stream>(Error{Errc::busy, "worker " + found->worker.name + " is paused"}));
+    return nullptr;
+  }
+  return found;
+}
+
+void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string term, Done<Stream> done) {
+  Entry* found = awake(id, done);
   if (found == nullptr) {
     return;
   }
@@ -52,7 +61,7 @@ void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string ter
 }
 
 void LiveRegistry::exec(const WorkerId& id, ExecRequest request, Done<Stream> done) {
-  Entry* found = running(id, done);
+  Entry* found = awake(id, done);
   if (found == nullptr) {
     return;
   }

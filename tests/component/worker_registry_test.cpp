@@ -265,6 +265,28 @@ TEST_F(RegistryFixture, CallsInTheWrongStateSayWhichStateItIs) {
   EXPECT_EQ(unknown.error().code, Errc::not_found);
 }
 
+TEST_F(RegistryFixture, APausedWorkerStartsNoProgramsUntilItIsResumed) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  const auto start = [&]() -> Result<void> {
+    return wait([&](Done<void> done) {
+      worker::ExecRequest request;
+      request.argv = {"true"};
+      registry->exec(*id, std::move(request), [done = std::move(done)](const Result<worker::Stream>& stream) {
+        done(stream ? Result<void>() : Result<void>(stream.error()));
+      });
+    });
+  };
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->pause(*id, std::move(done)); }));
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->reason == "paused"; }));
+  const auto refused = start();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::busy);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->resume(*id, std::move(done)); }));
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->reason.empty(); }));
+  EXPECT_TRUE(start());
+}
+
 TEST_F(RegistryFixture, WithoutMappedIdsTheContainerRunsAsTheOwnerButNeverAsRoot) {
   binder.mapped = false;
   const auto id = spawn("/srv/project");
