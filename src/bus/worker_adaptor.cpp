@@ -1,5 +1,6 @@
 #include "bus/worker_adaptor.hpp"
 
+#include "base/limits.hpp"
 #include "base/names.hpp"
 #include "bus/options.hpp"
 #include "bus/signals.hpp"
@@ -13,6 +14,9 @@
 namespace hal::bus {
 
 namespace {
+
+/** Calls of WaitExec at one worker: four for each program it may run. */
+constexpr long max_waiting = 4 * static_cast<long>(limits::execs_per_worker);
 
 Error gone(const WorkerId& id) {
   return {Errc::not_found, fmt::format("worker {} is gone", id.value)};
@@ -129,8 +133,14 @@ void WorkerAdaptor::WaitExec(sdbus::Result<std::int32_t>&& result, std::string i
       reply.fail(exec.error());
       return;
     }
-    run(reply, [&registry = context_.registry, worker = id_, exec = *exec, reply] {
-      registry.wait_exec(worker, exec, [reply](const hal::Result<int>& code) {
+    if (waiting_.use_count() > max_waiting) {
+      reply.fail(
+          {Errc::limit, fmt::format("{} calls wait for programs of this worker, which is the limit", max_waiting)});
+      return;
+    }
+    const auto counted = std::make_shared<std::shared_ptr<const char>>(waiting_);
+    run(reply, [&registry = context_.registry, worker = id_, exec = *exec, reply, counted] {
+      registry.wait_exec(worker, exec, [reply, counted](const hal::Result<int>& code) {
         if (code) {
           reply.succeed(*code);
         } else {

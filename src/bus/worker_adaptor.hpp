@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,8 @@ class WorkerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Worker
 
   WorkerContext context_;
   WorkerId id_;
+  /** Each call that waits for a program's end holds one reference. */
+  std::shared_ptr<const char> waiting_ = std::make_shared<const char>();
   Published published_;
 };
 

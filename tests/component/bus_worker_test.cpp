@@ -107,6 +107,21 @@ TEST_F(BusWorker, runs_programs_and_tells_their_exit_codes) {
   EXPECT_EQ(root.call(path, worker1, "ResizeTerminal", "sqq", "77", 1, 1).error(), "org.hal9000.Error.NotFound");
 }
 
+TEST_F(BusWorker, bounds_the_calls_that_wait_for_programs) {
+  ASSERT_TRUE(root.call(path, worker1, "Exec", "asa{sv}", 1, "cat", 0).fd());
+  for (int client = 0; client < 4; ++client) {  // whose calls stay when they leave
+    Client leaver(loop, daemon.address(), alice);
+    for (int i = 0; i < 64; ++i) {
+      (void)leaver.start(path, worker1, "WaitExec", "s", "1");
+    }
+    const auto expected = static_cast<std::size_t>(client + 1) * 64;
+    ASSERT_TRUE(run_until(loop, [&] { return registry.waiting.size() == expected; }));
+  }
+  EXPECT_EQ(root.call(path, worker1, "WaitExec", "s", "1").error(), "org.hal9000.Error.LimitExceeded");
+  registry.exec_ended(ExecId{1}, 0);
+  EXPECT_TRUE(root.call(path, worker1, "WaitExec", "s", "1").ok());
+}
+
 TEST_F(BusWorker, runs_programs_on_a_terminal) {
   ASSERT_TRUE(
       root.call(path, worker1, "Exec", "asa{sv}", 1, "top", 3, "terminal", "b", 1, "rows", "q", 10, "columns", "q", 20)
