@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -13,12 +15,24 @@ namespace hal::io {
 
 namespace {
 
-/** Read in one go and in one turn of the loop: the size of a pipe, so that all peers get their turn. */
+/** Read in one go: the size of a pipe. */
 constexpr std::size_t read_bytes = 64 * 1024;
-/** Written in one turn of the loop, likewise. */
-constexpr std::size_t write_bytes = 1024 * 1024;
+/** Read, and written, in one turn of the loop, so that all peers get their turn. */
+constexpr std::size_t reads_per_turn = 16;
+constexpr std::size_t write_bytes = reads_per_turn * read_bytes;
+/** A line of more parts is joined before it is written. */
+constexpr std::size_t direct_parts = 15;
 /** A buffer that grew for a large line is given back when it is empty again. */
-constexpr std::size_t keep_bytes = 256 * 1024;
+constexpr std::size_t keep_bytes = 64 * 1024;
+
+/**
+ * Where every channel reads into: lines are handed on from here, only what is not yet whole is kept by its channel.
+ * So a thousand idle channels need no buffers. Nobody reads within a callback, so one is enough.
+ */
+char* read_buffer() {
+  static const auto buffer = std::make_unique<char[]>(read_bytes);
+  return buffer.get();
+}
 
 void make_non_blocking(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
@@ -73,18 +87,49 @@ Result<void> LineChannel::write_line(std::span<const std::string_view> parts) {
   if (queued_bytes() + bytes > limits::peer_queue_bytes) {
     return Error{Errc::limit, "the peer does not read: 80 MiB wait for it"};
   }
-  const bool was_empty = queued_bytes() == 0;
-  for (const auto part : parts) {
-    out_buffer_ += part;
-  }
-  out_buffer_ += '\n';
-  if (was_empty) {
-    flush();
+  const std::size_t written = queued_bytes() == 0 ? write_directly(parts) : 0;
+  if (!write_failed_ && written < bytes) {
+    queue(parts, written);
+    update_events();
   }
   if (write_failed_) {
     return Error{Errc::disconnected, "the connection is closed"};
   }
   return {};
+}
+
+/** Bytes that went out at once, without a copy; the newline counts. Only when nothing is queued. */
+std::size_t LineChannel::write_directly(std::span<const std::string_view> parts) {
+  if (parts.size() > direct_parts) {
+    return 0;
+  }
+  static constexpr char newline = '\n';
+  std::array<iovec, direct_parts + 1> vector{};
+  std::size_t count = 0;
+  for (const auto part : parts) {
+    vector[count++] = {const_cast<char*>(part.data()), part.size()};
+  }
+  vector[count++] = {const_cast<char*>(&newline), 1};
+  ssize_t bytes = 0;
+  do {
+    bytes = ::writev(out_fd(), vector.data(), static_cast<int>(count));
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes < 0) {
+    write_failed_ = errno != EAGAIN;  // what the peer has still to say is read until its end
+    return 0;
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
+/** Keeps a line for later, without its first `written` bytes. */
+void LineChannel::queue(std::span<const std::string_view> parts, std::size_t written) {
+  for (auto part : parts) {
+    const auto skipped = std::min(written, part.size());
+    part.remove_prefix(skipped);
+    written -= skipped;
+    out_buffer_ += part;
+  }
+  out_buffer_ += '\n';
 }
 
 void LineChannel::pause() {
@@ -132,23 +177,50 @@ void LineChannel::on_later() {
 }
 
 void LineChannel::read_some() {
-  auto& buffer = shared_->buffer;
-  const std::size_t before = buffer.size();
-  buffer.resize(before + read_bytes);
-  const ssize_t bytes = ::read(in_.get(), buffer.data() + before, read_bytes);
-  const int error = errno;
-  buffer.resize(before + (bytes > 0 ? static_cast<std::size_t>(bytes) : 0));
-  if (bytes < 0) {
-    if (error != EAGAIN && error != EINTR) {
-      close(errno_error("read", error));
+  const auto shared = shared_;
+  for (std::size_t reads = 0; reads < reads_per_turn && open_ && !paused_; ++reads) {
+    const ssize_t bytes = ::read(in_.get(), read_buffer(), read_bytes);
+    if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) {
+      return;
     }
+    if (bytes <= 0) {
+      return close(bytes < 0 ? errno_error("read") : Error{Errc::disconnected, "the peer closed the connection"});
+    }
+    take({read_buffer(), static_cast<std::size_t>(bytes)});
+    if (shared->destroyed || static_cast<std::size_t>(bytes) < read_bytes) {
+      return;
+    }
+  }
+}
+
+/** Hands on the lines that are whole and keeps the rest. */
+void LineChannel::take(std::string_view bytes) {
+  const auto shared = shared_;
+  auto& buffer = shared->buffer;
+  if (!buffer.empty()) {
+    buffer += bytes;
+    deliver_lines();
     return;
   }
-  if (bytes == 0) {
-    close({Errc::disconnected, "the peer closed the connection"});
-    return;
+  while (!paused_) {
+    const auto newline = bytes.find('\n');
+    if (newline == std::string_view::npos) {
+      break;
+    }
+    const auto line = bytes.substr(0, newline);
+    bytes.remove_prefix(newline + 1);
+    deliver(*shared, line);
+    if (shared->destroyed) {
+      return;
+    }
   }
-  deliver_lines();
+  if (!bytes.empty()) {
+    buffer = bytes;
+    if (!paused_) {
+      in_scanned_ = buffer.size();
+      compact();
+    }
+  }
 }
 
 bool LineChannel::deliver_lines() {

@@ -76,6 +76,9 @@ class LineChannel {
   void on_ready(std::uint32_t events);
   void on_later();
   void read_some();
+  void take(std::string_view bytes);
+  std::size_t write_directly(std::span<const std::string_view> parts);
+  void queue(std::span<const std::string_view> parts, std::size_t written);
   /** False if the channel was paused or destroyed by a callback. */
   bool deliver_lines();
   void deliver(Shared& shared, std::string_view line);
