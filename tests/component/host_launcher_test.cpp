@@ -211,7 +211,7 @@ TEST_P(LauncherTest, a_stop_gives_time_to_end_and_then_asks) {
   auto launched = start(config);
   ASSERT_TRUE(launched) << launched.error().message;
   ASSERT_EQ(read_line(launched->from_server.get()), "up");
-  launcher_->stop(id_, 50ms);
+  launcher_->stop(id_, 2s);
   ASSERT_TRUE(wait_exit());
   EXPECT_EQ(read_line(launched->from_server.get()), "asked");
   EXPECT_TRUE(exits_[id_].clean) << exits_[id_].reason;

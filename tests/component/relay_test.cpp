@@ -297,7 +297,7 @@ TEST(RelaySignal, ends_it_within_the_time_claude_code_gives) {
         session = gateway.session();
         ASSERT_EQ(session.line(), initialize);
       } else {
-        ASSERT_FALSE(relay.wait(50ms)) << "waits for the gateway";
+        ASSERT_FALSE(relay.wait(500ms)) << "waits for the gateway";
       }
       const auto before = std::chrono::steady_clock::now();
       relay.signal(SIGINT);

@@ -240,6 +240,15 @@ class System:
         self.daemon = self.start([BUILD / "src/daemon/hal9000d"], env=environment, stdout=log, stderr=log)
         log.close()
         self.wait_notify("READY=1")
+        self.wait_servers(configuration.get("servers") or {})
+
+    def wait_servers(self, names):
+        """Until the gateway is connected, without which nothing of an MCP server can be started."""
+        end = time.monotonic() + DEADLINE
+        while "running" not in {self.caller().get(f"/org/hal9000/server/{name}", "org.hal9000.Server1", "State")
+                                for name in names} and names:
+            assert time.monotonic() < end, "no MCP server runs"
+            select.select([], [], [], 0.05)
 
     def wait_notify(self, word):
         """Until the daemon has told the service manager this."""

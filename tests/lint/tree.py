@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MAX_LINES = 450
+MAX_LINES = 480
 PUBLIC_HOSTS = re.compile(
     r"(^|\.)(debian\.org|npmjs\.org|npmjs\.com|pypi\.org|pythonhosted\.org|github\.com|anthropic\.com|freedesktop\.org|"
     r"docker\.io|apache\.org|w3\.org|modelcontextprotocol\.io|systemd\.io|example\.(com|org|net)|localhost|invalid|test)$")
