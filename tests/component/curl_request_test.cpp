@@ -197,10 +197,10 @@ TEST_F(CurlRequest, the_answer_deadline_ends_with_the_header) {
   server_.set_script([this, &timer](const auto&, const auto& connection) {
     connection->send("HTTP/1.1 200 x\r\nContent-Length: 2\r\n\r\na");
     timer = std::make_unique<event::Timer>(loop_, "test", [connection] { connection->send("b"); });
-    timer->arm(200ms);
+    timer->arm(1200ms);
   });
   request = spec();
-  request.deadlines.answer = 100ms;
+  request.deadlines.answer = 1000ms;
   const auto response = perform(std::move(request));
   ASSERT_TRUE(response) << response.error().message;
   EXPECT_EQ(response->body, "ab");

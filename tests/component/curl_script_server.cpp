@@ -53,7 +53,7 @@ void ScriptServer::Connection::cut() {
 
 void ScriptServer::Connection::update() {
   if (fd_) {
-    const bool write = !out_.empty() || finish_;
+    const bool write = queued() != 0 || finish_;
     source_->set_events((peer_gone_ ? 0U : EPOLLIN) | (write ? EPOLLOUT : 0U));
   }
 }
@@ -94,12 +94,12 @@ void ScriptServer::Connection::read_some() {
 }
 
 void ScriptServer::Connection::write_some() {
-  const auto bytes = ::send(fd_.get(), out_.data(), std::min(piece_, out_.size()), MSG_NOSIGNAL);
+  const auto bytes = ::send(fd_.get(), out_.data() + out_done_, std::min(piece_, queued()), MSG_NOSIGNAL);
   if (bytes < 0 && errno != EAGAIN) {
     return cut();
   }
-  out_.erase(0, bytes > 0 ? static_cast<std::size_t>(bytes) : 0);
-  if (out_.empty() && finish_) {
+  out_done_ += bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+  if (queued() == 0 && finish_) {
     return cut();
   }
   update();
@@ -119,9 +119,8 @@ void ScriptServer::vanish() {
   listener_.reset();
   ::unlink(path_.c_str());
   for (const auto& connection : connections_) {
-    connection->cut();
+    connection->cut();  // freed later: one of them may be running the script that called this
   }
-  connections_.clear();
 }
 
 void ScriptServer::listen() {

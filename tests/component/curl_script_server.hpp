@@ -42,7 +42,7 @@ class ScriptServer {
     [[nodiscard]] bool open() const { return static_cast<bool>(fd_); }
     /** The peer closed its side. */
     [[nodiscard]] bool peer_gone() const { return peer_gone_; }
-    [[nodiscard]] std::size_t queued() const { return out_.size(); }
+    [[nodiscard]] std::size_t queued() const { return out_.size() - out_done_; }
 
    private:
     void on_ready(std::uint32_t events);
@@ -54,6 +54,8 @@ class ScriptServer {
     UniqueFd fd_;
     std::string in_;
     std::string out_;
+    /** Of out_, sent already. */
+    std::size_t out_done_ = 0;
     std::size_t piece_ = 65536;
     bool finish_ = false;
     bool peer_gone_ = false;

@@ -62,7 +62,7 @@ void FakeEngine::start(bool up) {
 }
 
 bool FakeEngine::wait(const std::function<bool()>& predicate) {
-  return test::run_until(loop_, predicate);
+  return test::run_until(loop_, predicate, 30s);
 }
 
 bool FakeEngine::wait_up(int times) {
