@@ -14,14 +14,20 @@
 namespace hal::bus {
 
 /**
+ * Counts the answers an object still owes, by its copies. An object may be unregistered only when none is due: the
+ * message of an answer points into the object's table of methods.
+ */
+using OpenCalls = std::shared_ptr<const char>;
+
+/**
  * The answer to one method call, which its copies share: given once, and as "cancelled" if the last copy goes without.
  * Nothing throws. Keeps the library's connection alive, which the library does not.
  */
 template <class... Values>
 class Reply {
  public:
-  Reply(std::shared_ptr<sdbus::IConnection> connection, sdbus::Result<Values...>&& result)
-      : state_(std::make_shared<State>(std::move(connection), std::move(result))) {}
+  Reply(std::shared_ptr<sdbus::IConnection> connection, sdbus::Result<Values...>&& result, OpenCalls open_calls)
+      : state_(std::make_shared<State>(std::move(connection), std::move(result), std::move(open_calls))) {}
 
   void succeed(const Values&... values) const noexcept {
     state_->answer([&](const auto& result) { result.returnResults(values...); });
@@ -35,8 +41,8 @@ class Reply {
 
  private:
   struct State {
-    State(std::shared_ptr<sdbus::IConnection> kept, sdbus::Result<Values...>&& call)
-        : connection(std::move(kept)), result(std::move(call)) {}
+    State(std::shared_ptr<sdbus::IConnection> kept, sdbus::Result<Values...>&& call, OpenCalls open)
+        : open_calls(std::move(open)), connection(std::move(kept)), result(std::move(call)) {}
     State(const State&) = delete;
     State& operator=(const State&) = delete;
     ~State() {
@@ -61,6 +67,7 @@ class Reply {
       }
     }
 
+    OpenCalls open_calls;
     std::shared_ptr<sdbus::IConnection> connection;
     sdbus::Result<Values...> result;
     bool answered = false;

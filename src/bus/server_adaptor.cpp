@@ -107,22 +107,22 @@ void ServerAdaptor::run(const Reply<Values...>& reply, Then then) {
 }
 
 void ServerAdaptor::Start(sdbus::Result<>&& result) {
-  const auto reply = calls_.answer(std::move(result));
+  const auto reply = calls_.answer(std::move(result), open_calls_);
   run(reply, [&servers = servers_, name = name_, reply] { servers.start(name, answer_with(reply)); });
 }
 
 void ServerAdaptor::Stop(sdbus::Result<>&& result) {
-  const auto reply = calls_.answer(std::move(result));
+  const auto reply = calls_.answer(std::move(result), open_calls_);
   run(reply, [&servers = servers_, name = name_, reply] { servers.stop(name, answer_with(reply)); });
 }
 
 void ServerAdaptor::Restart(sdbus::Result<>&& result) {
-  const auto reply = calls_.answer(std::move(result));
+  const auto reply = calls_.answer(std::move(result), open_calls_);
   run(reply, [&servers = servers_, name = name_, reply] { servers.restart(name, answer_with(reply)); });
 }
 
 void ServerAdaptor::Call(sdbus::Result<std::string>&& result, std::string method, std::string params_json) {
-  const auto reply = calls_.answer(std::move(result));
+  const auto reply = calls_.answer(std::move(result), open_calls_);
   if (method.empty() || method.size() > max_method_bytes) {
     reply.fail({Errc::invalid_argument, fmt::format("method must be of 1 to {} bytes", max_method_bytes)});
     return;

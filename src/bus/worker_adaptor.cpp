@@ -78,7 +78,7 @@ void WorkerAdaptor::run(const Reply<Values...>& reply, Then then) {
 }
 
 void WorkerAdaptor::Attach(sdbus::Result<sdbus::UnixFd, std::string>&& result, Options options) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     auto values = to_values(options);
     auto read = values ? read_attach_options(std::move(*values)) : values.error();
@@ -93,7 +93,7 @@ void WorkerAdaptor::Attach(sdbus::Result<sdbus::UnixFd, std::string>&& result, O
 }
 
 void WorkerAdaptor::Lease(sdbus::Result<sdbus::UnixFd>&& result) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   run(reply, [context = context_, id = id_, reply] {
     if (context.registry.find(id) == nullptr) {
       reply.fail(gone(id));
@@ -110,7 +110,7 @@ void WorkerAdaptor::Lease(sdbus::Result<sdbus::UnixFd>&& result) {
 
 void WorkerAdaptor::Exec(sdbus::Result<sdbus::UnixFd, std::string>&& result, std::vector<std::string> argv,
                          Options options) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     auto values = to_values(options);
     auto read = values ? read_exec_options(std::move(argv), std::move(*values)) : values.error();
@@ -126,7 +126,7 @@ void WorkerAdaptor::Exec(sdbus::Result<sdbus::UnixFd, std::string>&& result, std
 }
 
 void WorkerAdaptor::WaitExec(sdbus::Result<std::int32_t>&& result, std::string id) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     const auto exec = read_exec_id(id);
     if (!exec) {
@@ -153,7 +153,7 @@ void WorkerAdaptor::WaitExec(sdbus::Result<std::int32_t>&& result, std::string i
 
 void WorkerAdaptor::ResizeTerminal(sdbus::Result<>&& result, std::string id, std::uint16_t rows,
                                    std::uint16_t columns) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     const auto exec = read_exec_id(id);
     const auto size = read_size(rows, columns);
@@ -168,7 +168,7 @@ void WorkerAdaptor::ResizeTerminal(sdbus::Result<>&& result, std::string id, std
 }
 
 void WorkerAdaptor::Send(sdbus::Result<>&& result, std::string text) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   if (text.size() > max_send_bytes) {
     reply.fail({Errc::limit, fmt::format("a text must be of at most {} bytes", max_send_bytes)});
     return;
@@ -179,7 +179,7 @@ void WorkerAdaptor::Send(sdbus::Result<>&& result, std::string text) {
 }
 
 void WorkerAdaptor::Capture(sdbus::Result<std::string>&& result, std::uint32_t lines) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   if (lines > max_capture_lines) {
     reply.fail({Errc::invalid_argument, fmt::format("lines must be at most {}", max_capture_lines)});
     return;
@@ -196,7 +196,7 @@ void WorkerAdaptor::Capture(sdbus::Result<std::string>&& result, std::uint32_t l
 }
 
 void WorkerAdaptor::Logs(sdbus::Result<sdbus::UnixFd>&& result, Options options) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     auto values = to_values(options);
     const auto read = values ? read_log_options(std::move(*values)) : values.error();
@@ -217,7 +217,7 @@ void WorkerAdaptor::Logs(sdbus::Result<sdbus::UnixFd>&& result, Options options)
 }
 
 void WorkerAdaptor::Stop(sdbus::Result<>&& result, std::uint32_t timeout_ms) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   const auto timeout = read_stop_timeout(timeout_ms);
   if (!timeout) {
     reply.fail(timeout.error());
@@ -229,7 +229,7 @@ void WorkerAdaptor::Stop(sdbus::Result<>&& result, std::uint32_t timeout_ms) {
 }
 
 void WorkerAdaptor::Kill(sdbus::Result<>&& result, std::string signal) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   auto read = read_signal(signal);
   if (!read) {
     reply.fail(read.error());
@@ -241,27 +241,27 @@ void WorkerAdaptor::Kill(sdbus::Result<>&& result, std::string signal) {
 }
 
 void WorkerAdaptor::Remove(sdbus::Result<>&& result) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.remove(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::Restart(sdbus::Result<>&& result) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.restart(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::Pause(sdbus::Result<>&& result) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.pause(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::Resume(sdbus::Result<>&& result) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   run(reply, [&registry = context_.registry, id = id_, reply] { registry.resume(id, answer_with(reply)); });
 }
 
 void WorkerAdaptor::SetLimits(sdbus::Result<>&& result, Options limits) {
-  const auto reply = context_.calls.answer(std::move(result));
+  const auto reply = context_.calls.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     auto values = to_values(limits);
     const auto change = values ? read_limits(std::move(*values)) : values.error();

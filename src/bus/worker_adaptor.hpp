@@ -39,6 +39,9 @@ class WorkerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Worker
   /** Tells what has changed since the last time. */
   void publish();
 
+  /** No answer is due any more: the object may be destroyed. */
+  [[nodiscard]] bool idle() const noexcept { return open_calls_.use_count() == 1; }
+
  private:
   using Options = std::map<std::string, sdbus::Variant>;
 
@@ -91,6 +94,7 @@ class WorkerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Worker
   /** Each call that waits for a program's end holds one reference. */
   std::shared_ptr<const char> waiting_ = std::make_shared<const char>();
   Published published_;
+  OpenCalls open_calls_ = std::make_shared<const char>('\0');
 };
 
 }  // namespace hal::bus

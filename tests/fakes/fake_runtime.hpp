@@ -132,8 +132,20 @@ class FakeRuntime : public worker::Runtime {
     }
     answer<void>("remove", std::move(done), {});
   }
-  void pause(const ContainerId& id, Done<void> done) override { answer<void>("pause", std::move(done), present(id)); }
-  void resume(const ContainerId& id, Done<void> done) override { answer<void>("resume", std::move(done), present(id)); }
+  void pause(const ContainerId& id, Done<void> done) override {
+    if (containers.contains(id)) {
+      containers[id].status = worker::ContainerStatus::paused;
+      tell(worker::ContainerEvent::Kind::paused, containers[id]);
+    }
+    answer<void>("pause", std::move(done), present(id));
+  }
+  void resume(const ContainerId& id, Done<void> done) override {
+    if (containers.contains(id)) {
+      containers[id].status = worker::ContainerStatus::running;
+      tell(worker::ContainerEvent::Kind::resumed, containers[id]);
+    }
+    answer<void>("resume", std::move(done), present(id));
+  }
   void update(const ContainerId& id, const worker::LimitChange& change, Done<void> done) override {
     if (change.memory_bytes && containers.contains(id)) {
       containers[id].memory_bytes = *change.memory_bytes;
