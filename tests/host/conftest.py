@@ -28,7 +28,8 @@ IMAGES = ["hal9000/worker-minimal", "hal9000/parent"]
 # What the package depends on and recommends, and a little to look around with.
 PACKAGES = [
     "systemd", "systemd-sysv", "dbus", "default-dbus-system-bus", "polkitd", "docker.io", "iptables", "iproute2",
-    "nodejs", "python3", "procps", "ca-certificates", "libcurl4", "libfmt9", "libsdbus-c++1", "libsystemd0",
+    "nodejs", "python3", "procps", "ca-certificates", "libcurl4", "libfmt9", "libsdbus-c++1", "libssl3", "libsystemd0",
+    "libtomlplusplus3",
 ]
 
 
@@ -135,8 +136,10 @@ def image_archive():
 def boot(name, image, volume, archive):
     run("docker", "run", "--detach", "--name", name, "--hostname", "halhost",
         "--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=SYS_PTRACE", "--security-opt=seccomp=unconfined",
-        "--security-opt=apparmor=unconfined", "--cgroupns=host", "--network=none",
+        "--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined", "--cgroupns=host", "--network=none",
         "--volume=/sys/fs/cgroup:/sys/fs/cgroup", "--tmpfs=/run:exec,mode=755", "--tmpfs=/tmp:exec,mode=1777",
+        # Projects and homes: on a file system that can map ids, as the container's overlay cannot.
+        "--volume=/srv", "--volume=/var/lib/hal9000",
         f"--volume={volume}:/var/lib/docker", f"--volume={archive}:/images.tar:ro", f"--volume={MCP}:{MCP}:ro",
         "--env=container=docker", "--stop-signal=SIGRTMIN+3", image, "/sbin/init")
     host = Host(name)
@@ -177,7 +180,7 @@ def host():
     name = f"hal-check-host-{uuid.uuid4().hex[:8]}"
     try:
         machine = boot(name, image, "hal-check-host-docker", archive)
-        machine.write("/etc/docker/daemon.json", '{"bridge": "none", "iptables": false}')
+        machine.write("/etc/docker/daemon.json", '{"bridge": "none", "iptables": false, "ip-forward": false}')
         load_images(machine, key)
         install(machine, package)
         machine.run("systemctl", "start", "hal9000.service")
