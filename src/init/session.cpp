@@ -47,7 +47,7 @@ std::string make_mark() {
 }
 
 /** For a shell command inside a tmux command: tmux expands # and %, the shell gets it in single quotes. */
-std::string quoted(const std::string& text) {
+std::string shell_word(const std::string& text) {
   std::string out = "'";
   for (const char c : text) {
     if (c == '#' || c == '%') {
@@ -131,7 +131,7 @@ void Session::launch_tmux() {
                       "pipe-pane",
                       "-t",
                       "main",
-                      "exec " + quoted(settings_.program) + " --log " + quoted(path)},
+                      "exec " + shell_word(settings_.program) + " --log " + shell_word(path)},
                      tmux_environment(request_.env)};
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   client_ = launch(tmux, {null.get(), STDERR_FILENO, STDERR_FILENO, false, true});
