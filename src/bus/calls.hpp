@@ -24,9 +24,10 @@ class Calls {
   Calls(std::shared_ptr<sdbus::IConnection> connection, Authoriser& authoriser)
       : connection_(std::move(connection)), authoriser_(authoriser) {}
 
-  /** `open_calls`: kept as long as the answer is due; see OpenCalls. */
+  /** `open_calls`: those of the object that is called, if it may end before its calls do. */
   template <class... Values>
-  [[nodiscard]] Reply<Values...> answer(sdbus::Result<Values...>&& result, OpenCalls open_calls = {}) const {
+  [[nodiscard]] Reply<Values...> answer(sdbus::Result<Values...>&& result,
+                                        std::shared_ptr<OpenCalls> open_calls = {}) const {
     return Reply<Values...>(connection_, std::move(result), std::move(open_calls));
   }
 

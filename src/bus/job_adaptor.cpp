@@ -25,6 +25,7 @@ JobAdaptor::JobAdaptor(sdbus::IConnection& connection, Calls& calls, std::uint32
 }
 
 JobAdaptor::~JobAdaptor() {
+  open_calls_->object_gone({Errc::not_found, fmt::format("job {} is gone", id_)});
   unregisterAdaptor();
 }
 
@@ -54,7 +55,7 @@ Published::Snapshot JobAdaptor::snapshot() const {
 }
 
 void JobAdaptor::Cancel(sdbus::Result<>&& result) {
-  const auto reply = calls_.answer(std::move(result));
+  const auto reply = calls_.answer(std::move(result), open_calls_);
   guard(reply, [&] {
     calls_.authorised(getObject(), INTERFACE_NAME, std::nullopt, reply,
                       [cancel = cancel_, reply](uid_t) { answer_with(reply)(cancel()); });

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include <org.hal9000.Job1.adaptor.hpp>
@@ -57,6 +58,7 @@ class JobAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Job1_adap
   std::function<hal::Result<void>()> cancel_;
   JobStatus status_;
   Published published_;
+  std::shared_ptr<OpenCalls> open_calls_ = std::make_shared<OpenCalls>();
 };
 
 }  // namespace hal::bus

@@ -7,6 +7,7 @@
 
 #include <exception>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,10 +15,33 @@
 namespace hal::bus {
 
 /**
- * Counts the answers an object still owes, by its copies. An object may be unregistered only when none is due: the
- * message of an answer points into the object's table of methods.
+ * The answers an object still owes. An object may be unregistered only when none is due, because the message of an
+ * answer points into the object's table of methods. Shared: an answer may be dropped after its object is gone.
  */
-using OpenCalls = std::shared_ptr<const char>;
+class OpenCalls {
+ public:
+  /** An answer that is due. */
+  class Call {
+   public:
+    virtual void object_gone(const Error& error) noexcept = 0;
+
+   protected:
+    ~Call() = default;
+  };
+
+  void add(Call& call) { calls_.insert(&call); }
+  void remove(Call& call) noexcept { calls_.erase(&call); }
+
+  /** Answers every call that is due, with `error` unless the end of the object was asked for. */
+  void object_gone(const Error& error) noexcept {
+    while (!calls_.empty()) {
+      (*calls_.begin())->object_gone(error);  // which removes it
+    }
+  }
+
+ private:
+  std::set<Call*> calls_;
+};
 
 /**
  * The answer to one method call, which its copies share: given once, and as "cancelled" if the last copy goes without.
@@ -26,7 +50,8 @@ using OpenCalls = std::shared_ptr<const char>;
 template <class... Values>
 class Reply {
  public:
-  Reply(std::shared_ptr<sdbus::IConnection> connection, sdbus::Result<Values...>&& result, OpenCalls open_calls)
+  Reply(std::shared_ptr<sdbus::IConnection> connection, sdbus::Result<Values...>&& result,
+        std::shared_ptr<OpenCalls> open_calls)
       : state_(std::make_shared<State>(std::move(connection), std::move(result), std::move(open_calls))) {}
 
   void succeed(const Values&... values) const noexcept {
@@ -37,17 +62,36 @@ class Reply {
     state_->answer([&](const auto& result) { result.returnError(compat::make_error(error_name, bus_text(message))); });
   }
 
+  /** For a call that asks for the end of its object: the end of the object is its success. */
+  void succeed_when_gone() const noexcept requires(sizeof...(Values) == 0) { state_->succeeds_when_gone = true; }
+
   void fail(const Error& error) const noexcept { fail(dbus_error_name(error.code), error.message); }
 
  private:
-  struct State {
-    State(std::shared_ptr<sdbus::IConnection> kept, sdbus::Result<Values...>&& call, OpenCalls open)
-        : open_calls(std::move(open)), connection(std::move(kept)), result(std::move(call)) {}
+  struct State final : OpenCalls::Call {
+    State(std::shared_ptr<sdbus::IConnection> kept, sdbus::Result<Values...>&& call, std::shared_ptr<OpenCalls> open)
+        : connection(std::move(kept)), result(std::move(call)), open_calls(std::move(open)) {
+      if (open_calls) {
+        open_calls->add(*this);
+      }
+    }
     State(const State&) = delete;
     State& operator=(const State&) = delete;
-    ~State() {
-      answer([](const auto& call) {
-        call.returnError(compat::make_error(dbus_error_name(Errc::cancelled), "the daemon has given up on this call"));
+    ~State() { fail({Errc::cancelled, "the daemon has given up on this call"}); }
+
+    void object_gone(const Error& error) noexcept override {
+      if constexpr (sizeof...(Values) == 0) {
+        if (succeeds_when_gone) {
+          answer([](const auto& call) { call.returnResults(); });
+          return;
+        }
+      }
+      fail(error);
+    }
+
+    void fail(const Error& error) noexcept {
+      answer([&](const auto& call) {
+        call.returnError(compat::make_error(dbus_error_name(error.code), bus_text(error.message)));
       });
     }
 
@@ -65,12 +109,16 @@ class Reply {
         }
       } catch (const std::exception&) {  // the connection is gone, and with it who asked
       }
+      if (open_calls) {
+        open_calls->remove(*this);
+      }
     }
 
-    OpenCalls open_calls;
     std::shared_ptr<sdbus::IConnection> connection;
     sdbus::Result<Values...> result;
+    std::shared_ptr<OpenCalls> open_calls;
     bool answered = false;
+    bool succeeds_when_gone = false;
   };
 
   std::shared_ptr<State> state_;

@@ -51,6 +51,7 @@ ServerAdaptor::ServerAdaptor(sdbus::IConnection& connection, ServerControl& serv
 }
 
 ServerAdaptor::~ServerAdaptor() {
+  open_calls_->object_gone({Errc::not_found, fmt::format("server {} is gone", name_)});
   unregisterAdaptor();
 }
 

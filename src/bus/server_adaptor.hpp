@@ -29,9 +29,6 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   /** Tells what has changed since the last time. */
   void publish();
 
-  /** No answer is due any more: the object may be destroyed. */
-  [[nodiscard]] bool idle() const noexcept { return open_calls_.use_count() == 1; }
-
  private:
   template <class... Values, class Then>
   void run(const Reply<Values...>& reply, Then then);
@@ -60,7 +57,7 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   Calls& calls_;
   std::string name_;
   Published published_;
-  OpenCalls open_calls_ = std::make_shared<const char>('\0');
+  std::shared_ptr<OpenCalls> open_calls_ = std::make_shared<OpenCalls>();
 };
 
 }  // namespace hal::bus

@@ -15,7 +15,6 @@
 #include "bus/worker_adaptor.hpp"
 #include "event/sources.hpp"
 
-#include <chrono>
 #include <map>
 #include <set>
 #include <utility>
@@ -23,13 +22,6 @@
 #include <vector>
 
 namespace hal::bus {
-
-namespace {
-
-/** Between looks at objects that are gone but still owe an answer: calls in flight end within moments. */
-constexpr auto answer_pause = std::chrono::milliseconds(20);
-
-}  // namespace
 
 class Service::Impl {
  public:
@@ -77,11 +69,10 @@ class Service::Impl {
   bool parent_changed_ = false;
   bool manager_changed_ = false;
   bool jobs_changed_ = false;
-  /** Objects whose end may have come in one of their own methods; freed in a later turn, when all is answered. */
+  /** Objects whose end may have come in one of their own methods; freed before the next message is looked at. */
   std::vector<std::unique_ptr<WorkerAdaptor>> gone_workers_;
   std::vector<std::unique_ptr<ServerAdaptor>> gone_servers_;
   event::Defer flush_;
-  event::Timer later_;
 };
 
 Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>& connection, Parts parts)
@@ -94,8 +85,8 @@ Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>
       log_control_(*connection, authoriser_),
       manager_(*connection, {parts.daemon, parts.registry, calls_, jobs_}),
       parent_(*connection, parts.parent, calls_),
-      flush_(loop, "bus changes", [this] { flush(); }),
-      later_(loop, "bus objects that are gone", [this] { flush(); }) {
+      flush_(
+          loop, "bus changes", [this] { flush(); }, event::Priority::urgent) {
   for (const auto* worker : parts_.registry.all()) {
     add_worker(worker->id);
   }
@@ -162,12 +153,8 @@ void Service::Impl::remove_server(const std::string& name) {
 }
 
 void Service::Impl::flush() {
-  const auto idle = [](const auto& adaptor) { return adaptor->idle(); };
-  std::erase_if(gone_workers_, idle);
-  std::erase_if(gone_servers_, idle);
-  if (!gone_workers_.empty() || !gone_servers_.empty()) {
-    later_.arm(answer_pause);
-  }
+  gone_workers_.clear();
+  gone_servers_.clear();
   for (const auto& id : std::exchange(changed_workers_, {})) {
     if (const auto found = workers_.find(id); found != workers_.end()) {
       found->second->publish();

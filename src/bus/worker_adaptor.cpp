@@ -46,6 +46,7 @@ WorkerAdaptor::WorkerAdaptor(sdbus::IConnection& connection, WorkerContext conte
 }
 
 WorkerAdaptor::~WorkerAdaptor() {
+  open_calls_->object_gone(gone(id_));
   unregisterAdaptor();
 }
 
@@ -242,7 +243,10 @@ void WorkerAdaptor::Kill(sdbus::Result<>&& result, std::string signal) {
 
 void WorkerAdaptor::Remove(sdbus::Result<>&& result) {
   const auto reply = context_.calls.answer(std::move(result), open_calls_);
-  run(reply, [&registry = context_.registry, id = id_, reply] { registry.remove(id, answer_with(reply)); });
+  run(reply, [&registry = context_.registry, id = id_, reply] {
+    reply.succeed_when_gone();
+    registry.remove(id, answer_with(reply));
+  });
 }
 
 void WorkerAdaptor::Restart(sdbus::Result<>&& result) {

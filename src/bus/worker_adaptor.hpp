@@ -39,9 +39,6 @@ class WorkerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Worker
   /** Tells what has changed since the last time. */
   void publish();
 
-  /** No answer is due any more: the object may be destroyed. */
-  [[nodiscard]] bool idle() const noexcept { return open_calls_.use_count() == 1; }
-
  private:
   using Options = std::map<std::string, sdbus::Variant>;
 
@@ -94,7 +91,7 @@ class WorkerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Worker
   /** Each call that waits for a program's end holds one reference. */
   std::shared_ptr<const char> waiting_ = std::make_shared<const char>();
   Published published_;
-  OpenCalls open_calls_ = std::make_shared<const char>('\0');
+  std::shared_ptr<OpenCalls> open_calls_ = std::make_shared<OpenCalls>();
 };
 
 }  // namespace hal::bus

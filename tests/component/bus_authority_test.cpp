@@ -135,7 +135,7 @@ TEST_F(BusAuthority, answers_that_the_worker_is_gone_after_a_long_question) {
   ASSERT_TRUE(run_until(loop, [&] { return polkit.questions.size() == 1; }));
   registry.erase(WorkerId{"0a"});
   service.reset();  // and so is the service
-  EXPECT_EQ(owner.wait(pending).error(), "org.hal9000.Error.Cancelled");
+  EXPECT_EQ(owner.wait(pending).error(), "org.hal9000.Error.NotFound");
 }
 
 class BusLogControl : public ::testing::Test, public BusTest {
