@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 
 #include <fmt/format.h>
@@ -34,6 +35,7 @@ class Properties {
   void number(const char* name, std::uint64_t value) {
     check(sd_bus_message_append(message_, "(sv)", name, "t", value));
   }
+  void error_number(const char* name, int value) { check(sd_bus_message_append(message_, "(sv)", name, "i", value)); }
   void mode(const char* name, std::uint32_t value) { check(sd_bus_message_append(message_, "(sv)", name, "u", value)); }
   void descriptor(const char* name, int fd) { check(sd_bus_message_append(message_, "(sv)", name, "h", fd)); }
   void one_text(const char* name, const std::string& value) {
@@ -155,8 +157,11 @@ void add_sandbox(Properties& properties, const UnitSpec& spec) {
   properties.number("RestrictNamespaces", no_namespaces);
   properties.filter("RestrictAddressFamilies", true, {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"});
   properties.one_text("SystemCallArchitectures", "native");
-  properties.filter("SystemCallFilter", true, {"@system-service"});
+  // @pkey: node guards its compiled code with memory protection keys.
+  properties.filter("SystemCallFilter", true, {"@system-service", "@pkey"});
   properties.filter("SystemCallFilter", false, {"@privileged"});
+  properties.error_number("SystemCallErrorNumber",
+                          EPERM);  // programs ask what they may; to be killed for it is no answer
 }
 
 void add_network(Properties& properties, const UnitSpec& spec) {

@@ -132,6 +132,22 @@ def test_mcp_servers_are_units_with_their_user_and_slice(host, sequential):
         assert owner == "hal9000-mcp"
 
 
+@pytest.mark.parametrize(("server", "tool", "arguments", "expected"), [
+    ("sequential-thinking", "sequentialthinking",
+     {"thought": "one", "thoughtNumber": 1, "totalThoughts": 1, "nextThoughtNeeded": False}, "thoughtHistoryLength"),
+    ("memory-bank", "memory_bank_write", {"projectName": "host", "fileName": "note.md", "content": "hello"}, "note.md"),
+    ("chroma", "chroma_create_collection", {"collection_name": "host"}, "Successfully created"),
+])
+def test_servers_work_in_the_sandbox_of_their_units(host, worker, server, tool, arguments, expected):
+    client = McpClient(host, worker, server)
+    try:
+        result = client.request("tools/call", {"name": tool, "arguments": arguments})
+        assert not result.get("isError"), result
+        assert expected in json.dumps(result)
+    finally:
+        client.close()
+
+
 def test_a_restart_keeps_workers_and_their_mcp_sessions(host, worker, sequential):
     assert "sequentialthinking" in sequential.tools()
     container, servers, old = container_of(host, worker), server_units(host), wait_for_daemon(host)
