@@ -105,12 +105,16 @@ void MountBinder::open(const OpenRequest& request, Done<worker::DetachedMount> d
   const auto shown = request.path.empty() ? std::string("the directory") : text::printable(request.path);
   tasks_.run(
       "opening " + shown, [&request] { return open_in_child(request); },
-      [done = std::move(done)](Result<TaskOutput> output) { done(decode(std::move(output))); });
+      [done = std::move(done)](Result<TaskOutput> output) { done(decode(std::move(output))); }, {request.directory});
 }
 
 void MountBinder::place(pid_t container_pid, std::vector<Placement> placements, Done<void> done) {
-  // Before anything else can happen to the process; the child has a copy of both.
+  // Before anything else can happen to the process; the child has a copy of all.
   const UniqueFd pidfd = open_pidfd(container_pid);
+  std::vector<int> keep = {pidfd.get()};
+  for (const auto& placement : placements) {
+    keep.push_back(placement.tree.get());
+  }
   tasks_.run(
       fmt::format("mounting into the container of process {}", container_pid),
       [container_pid, fd = pidfd.get(), &placements]() -> Result<TaskOutput> {
@@ -121,7 +125,8 @@ void MountBinder::place(pid_t container_pid, std::vector<Placement> placements, 
       },
       [done = std::move(done)](const Result<TaskOutput>& output) {
         done(output ? Result<void>() : Result<void>(output.error()));
-      });
+      },
+      std::move(keep));
 }
 
 }  // namespace hal::host

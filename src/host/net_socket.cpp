@@ -88,7 +88,8 @@ void NetSockets::make(pid_t namespace_of, std::uint16_t port, bool listen, Done<
         } else {
           done(std::move(output->fds.front()));
         }
-      });
+      },
+      {network ? network->get() : -1});
 }
 
 }  // namespace hal::host

@@ -9,7 +9,8 @@ Tasks::Tasks(event::Loop& loop)
         }
       }) {}
 
-void Tasks::run(const std::string& name, const process::ForkTask::Function& function, Done<process::TaskOutput> done) {
+void Tasks::run(const std::string& name, const process::ForkTask::Function& function, Done<process::TaskOutput> done,
+                std::vector<int> keep) {
   if (running_.size() >= max_tasks) {
     refused_.emplace_back(name, std::move(done));
     refuse_later_.schedule();
@@ -17,11 +18,13 @@ void Tasks::run(const std::string& name, const process::ForkTask::Function& func
   }
   const auto id = next_++;
   running_[id] = std::make_unique<process::ForkTask>(
-      loop_, name, deadline, function, [this, id, done = std::move(done)](Result<process::TaskOutput> output) {
+      loop_, name, deadline, function,
+      [this, id, done = std::move(done)](Result<process::TaskOutput> output) {
         const auto finished = std::move(running_[id]);  // lives until the end of this call, which is its own
         running_.erase(id);
         done(std::move(output));
-      });
+      },
+      std::move(keep));
 }
 
 }  // namespace hal::host

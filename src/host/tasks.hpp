@@ -26,7 +26,8 @@ class Tasks {
   Tasks& operator=(const Tasks&) = delete;
 
   /** As ForkTask; Errc::busy where too many are under way. Destruction of this ends them, and `done` is not called. */
-  void run(const std::string& name, const process::ForkTask::Function& function, Done<process::TaskOutput> done);
+  void run(const std::string& name, const process::ForkTask::Function& function, Done<process::TaskOutput> done,
+           std::vector<int> keep);
 
  private:
   event::Loop& loop_;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -42,10 +43,30 @@ void send_answer(int socket, const Result<TaskOutput>& result) {
   }
 }
 
-[[noreturn]] void run_in_child(int socket, pid_t parent, const ForkTask::Function& function) {
+/** Closes all descriptors from 3 on but these; needs no memory. */
+bool close_others(const std::vector<int>& sorted) {
+  unsigned next = STDERR_FILENO + 1;
+  for (const int fd : sorted) {
+    const auto number = static_cast<unsigned>(fd);
+    if (fd > STDERR_FILENO && number >= next) {
+      if (number > next && ::close_range(next, number - 1, 0) != 0) {
+        return false;
+      }
+      next = number + 1;
+    }
+  }
+  return ::close_range(next, ~0U, 0) == 0;
+}
+
+[[noreturn]] void run_in_child(int socket, pid_t parent, const std::vector<int>& keep,
+                               const ForkTask::Function& function) {
   (void)::setsid();
   reset_signals();
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != parent) {
+    ::_exit(1);
+  }
+  if (!close_others(keep)) {
+    send_answer(socket, errno_error("close_range"));
     ::_exit(1);
   }
   try {
@@ -68,7 +89,7 @@ Result<TaskOutput> decode(io::Message message) {
 }  // namespace
 
 ForkTask::ForkTask(event::Loop& loop, std::string name, std::chrono::milliseconds deadline, const Function& function,
-                   Done<TaskOutput> done)
+                   Done<TaskOutput> done, std::vector<int> keep)
     : name_(std::move(name)),
       done_(std::move(done)),
       deadline_(loop, name_ + " (deadline)",
@@ -80,6 +101,10 @@ ForkTask::ForkTask(event::Loop& loop, std::string name, std::chrono::millisecond
         finish(Error{Errc::limit, name_ + ": cannot fork"});
       }) {
   auto pair = io::socket_pair(SOCK_SEQPACKET);
+  if (pair) {
+    keep.push_back(pair->theirs.get());
+    std::sort(keep.begin(), keep.end());
+  }
   const pid_t parent = ::getpid();
   const pid_t pid = pair ? ::fork() : -1;
   if (pid < 0) {
@@ -87,7 +112,7 @@ ForkTask::ForkTask(event::Loop& loop, std::string name, std::chrono::millisecond
     return;
   }
   if (pid == 0) {
-    run_in_child(pair->theirs.get(), parent, function);
+    run_in_child(pair->theirs.get(), parent, keep, function);
   }
   socket_ = std::move(pair->ours);
   child_ = std::make_unique<Child>(loop, pid, name_ + " (child)", [this](const ExitStatus& status) {

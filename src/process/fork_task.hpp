@@ -26,15 +26,16 @@ struct TaskOutput {
  * Runs a function in a forked copy of this process, for what must not happen in the daemon itself: entering other
  * namespaces, taking a caller's user and groups, waiting for a slow file system. The loop goes on meanwhile.
  *
- * The function runs with signals reset, may throw and may block; it inherits all memory and descriptors, so it should
- * be short. An answer that is too large is Errc::limit. Destruction kills the child. The deadline kills it too:
+ * The function runs with signals reset, may throw and may block. It inherits all memory, so it should be short, and of
+ * the descriptors only stdio and `keep`: a task that hangs holds nothing else open, no lock, no mount, no client's
+ * connection. An answer that is too large is Errc::limit. Destruction kills the child. The deadline kills it too:
  * Errc::timed_out.
  */
 class ForkTask {
  public:
   using Function = std::function<Result<TaskOutput>()>;
   ForkTask(event::Loop& loop, std::string name, std::chrono::milliseconds deadline, const Function& function,
-           Done<TaskOutput> done);
+           Done<TaskOutput> done, std::vector<int> keep = {});
   ~ForkTask();
   ForkTask(const ForkTask&) = delete;
   ForkTask& operator=(const ForkTask&) = delete;

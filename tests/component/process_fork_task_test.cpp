@@ -1,6 +1,7 @@
 #include "process/fork_task.hpp"
 #include "support/component.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -163,6 +164,29 @@ TEST_F(ForkTaskTest, RunsWithSignalsReset) {
   const auto& result = wait();
   ASSERT_TRUE(result);
   EXPECT_EQ(result->text, "reset");
+}
+
+TEST_F(ForkTaskTest, InheritsOnlyTheDescriptorsItIsToKeep) {
+  const auto kept = test::make_pipe();
+  const auto secret = test::make_pipe();
+  const auto more = test::make_pipe();
+  const auto is_open = [](int fd) { return ::fcntl(fd, F_GETFD) >= 0 ? 'y' : 'n'; };
+  std::optional<Result<TaskOutput>> result;
+  ForkTask task(
+      loop_, "task", test::scaled(10s),
+      [&]() -> Result<TaskOutput> {
+        std::string open;
+        for (const int fd : {1, 2, kept.read.get(), kept.write.get(), secret.read.get(), secret.write.get(),
+                             more.read.get(), more.write.get()}) {
+          open += is_open(fd);
+        }
+        return TaskOutput{{}, open + " " + std::to_string(test::open_fds())};
+      },
+      [&](auto answer) { result = std::move(answer); }, {more.write.get(), -1, kept.read.get(), 2, kept.read.get()});
+  ASSERT_TRUE(test::run_until(loop_, [&] { return result.has_value(); }));
+  ASSERT_TRUE(*result) << result->error().message;
+  // Of all that is open here, stdio, the two and the socket for the answer.
+  EXPECT_EQ((*result)->text, "yyynnnny " + std::to_string(3 + 2 + 1));
 }
 
 TEST_F(ForkTaskTest, ManyAtOnceEachAnswerTheirOwn) {
