@@ -126,14 +126,21 @@ TEST_P(LauncherTest, a_server_speaks_over_its_stdio_and_ends_with_its_stdin) {
   EXPECT_EQ(read_all(launched->from_server.get()), "");
 }
 
+// Both wait for the end of their stdin: one that fails at once may count as not started.
 TEST_P(LauncherTest, tells_the_exit_code) {
-  ASSERT_EQ(output_of(shell("exit 3")), "");
+  auto launched = start(shell("read line; exit 3"));
+  ASSERT_TRUE(launched) << launched.error().message;
+  launched->to_server.reset();
+  ASSERT_TRUE(wait_exit());
   EXPECT_FALSE(exits_[id_].clean);
   EXPECT_TRUE(exits_[id_].reason.starts_with("exited with code 3")) << exits_[id_].reason;
 }
 
 TEST_P(LauncherTest, tells_the_signal) {
-  ASSERT_EQ(output_of(shell("kill -SEGV $$")), "");
+  auto launched = start(shell("read line; kill -SEGV $$"));
+  ASSERT_TRUE(launched) << launched.error().message;
+  launched->to_server.reset();
+  ASSERT_TRUE(wait_exit());
   EXPECT_TRUE(exits_[id_].reason.starts_with("was killed by signal 11")) << exits_[id_].reason;
 }
 
