@@ -196,7 +196,8 @@ void Hub::call(const link::Call& message) {
   if (found == servers_.end()) {
     return refuse({Errc::not_found, fmt::format("there is no server {}", message.server)});
   }
-  const auto probe = jsonrpc::scan(jsonrpc::request("1", message.method, message.params));
+  const auto line = jsonrpc::request("1", message.method, message.params);
+  const auto probe = jsonrpc::scan(line);
   if (probe.kind != jsonrpc::Kind::request || (!message.params.empty() && probe.params.front() != '{')) {
     return refuse({Errc::invalid_argument, "the parameters are not one JSON object"});
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -66,6 +67,10 @@ struct Envelope {
  * would not agree on which one counts. Other members, and their duplicates, are the peers' own.
  */
 [[nodiscard]] Envelope scan(std::string_view line);
+
+/** The views would outlive the line. */
+template <std::same_as<std::string> Temporary>
+Envelope scan(Temporary&& line) = delete;
 
 /** A string's value from its raw text (with quotes); empty for what is no valid string. */
 [[nodiscard]] std::string unescape(std::string_view raw);
