@@ -59,11 +59,16 @@ Result<void> InstanceSlot::send(std::string_view message) {
 
 /** A process that has closed its stdin is of no use any more, whatever it may still say. */
 Result<void> InstanceSlot::sent(Result<void> result) {
-  if (!result && result.error().code == Errc::disconnected && !ending_) {
-    ending_ = true;
-    deadline_.arm(limits::ending_deadline);
+  if (!result && result.error().code == Errc::disconnected) {
+    on_server_deaf();
   }
   return result;
+}
+
+void InstanceSlot::on_server_deaf() {
+  if (!std::exchange(ending_, true)) {
+    deadline_.arm(limits::ending_deadline);
+  }
 }
 
 void InstanceSlot::hold(bool held) {

@@ -63,6 +63,7 @@ class InstanceSlot final : private Upstream::Listener {
   void on_server_message(const jsonrpc::Envelope& message, std::string_view line) override;
   void on_server_overlong(std::size_t bytes) override;
   void on_server_drained() override;
+  void on_server_deaf() override;
   void on_server_closed() override;
 
   Result<void> sent(Result<void> result);

@@ -64,7 +64,8 @@ RelaySession::RelaySession(event::Loop& loop, ClientId id, WorkerId worker, Uniq
                       fail("", jsonrpc::invalid_request, fmt::format("a message of {} bytes is too long", bytes));
                     },
                 .on_closed = [this](const Error&) { over(); },
-                .on_drained = [this] { on_drained(); }}) {
+                .on_drained = [this] { on_drained(); },
+                .on_broken = [this] { over(); }}) {
   deadline_.arm(limits::opening_deadline);
 }
 

@@ -32,7 +32,8 @@ Upstream::Upstream(event::Loop& loop, std::string server, InstanceId instance, U
                       listener_.on_server_overlong(bytes);
                     },
                 .on_closed = [this](const Error&) { listener_.on_server_closed(); },
-                .on_drained = [this] { listener_.on_server_drained(); }}) {}
+                .on_drained = [this] { listener_.on_server_drained(); },
+                .on_broken = [this] { listener_.on_server_deaf(); }}) {}
 
 Result<void> Upstream::send(Parts message) {
   return channel_.write_line(message);

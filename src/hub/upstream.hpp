@@ -30,6 +30,8 @@ class Upstream {
     virtual void on_server_overlong(std::size_t bytes) = 0;
     /** What was queued for the server has been written. */
     virtual void on_server_drained() = 0;
+    /** It takes no more, though send() had taken a message for it. */
+    virtual void on_server_deaf() = 0;
     /** Once, after its last line. */
     virtual void on_server_closed() = 0;
   };

@@ -1,13 +1,12 @@
 #include "io/line_channel.hpp"
 
+#include "base/pipe_size.hpp"
+
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -17,13 +16,8 @@ namespace {
 
 /** Read in one go: the size of a pipe. */
 constexpr std::size_t read_bytes = 64 * 1024;
-/** Read, and written, in one turn of the loop, so that all peers get their turn. */
-constexpr std::size_t reads_per_turn = 16;
-constexpr std::size_t write_bytes = reads_per_turn * read_bytes;
-/** A line of more parts is joined before it is written. */
-constexpr std::size_t direct_parts = 15;
-/** A buffer that grew for a large line is given back when it is empty again. */
-constexpr std::size_t keep_bytes = 64 * 1024;
+/** Read in one turn of the loop, so that all peers get their turn. */
+constexpr std::size_t bytes_per_turn = std::size_t{1} << 20;
 
 /**
  * Where every channel reads into: lines are handed on from here, only what is not yet whole is kept by its channel.
@@ -66,70 +60,9 @@ LineChannel::LineChannel(event::Loop& loop, UniqueFd in, UniqueFd out, std::stri
 
 LineChannel::~LineChannel() {
   shared_->destroyed = true;
-}
-
-Result<void> LineChannel::write_line(std::string_view line) {
-  return write_line(std::span(&line, 1));
-}
-
-Result<void> LineChannel::write_line(std::initializer_list<std::string_view> parts) {
-  return write_line(std::span(parts.begin(), parts.size()));
-}
-
-Result<void> LineChannel::write_line(std::span<const std::string_view> parts) {
-  if (!open_ || write_failed_ || finish_when_written_) {
-    return Error{Errc::disconnected, "the connection is closed"};
+  if (gathered_) {
+    std::replace(gathering().channels.begin(), gathering().channels.end(), this, static_cast<LineChannel*>(nullptr));
   }
-  std::size_t bytes = 1;
-  for (const auto part : parts) {
-    bytes += part.size();
-  }
-  if (queued_bytes() + bytes > limits::peer_queue_bytes) {
-    return Error{Errc::limit, "the peer does not read: 80 MiB wait for it"};
-  }
-  const std::size_t written = queued_bytes() == 0 ? write_directly(parts) : 0;
-  if (!write_failed_ && written < bytes) {
-    queue(parts, written);
-    update_events();
-  }
-  if (write_failed_) {
-    return Error{Errc::disconnected, "the connection is closed"};
-  }
-  return {};
-}
-
-/** Bytes that went out at once, without a copy; the newline counts. Only when nothing is queued. */
-std::size_t LineChannel::write_directly(std::span<const std::string_view> parts) {
-  if (parts.size() > direct_parts) {
-    return 0;
-  }
-  static constexpr char newline = '\n';
-  std::array<iovec, direct_parts + 1> vector{};
-  std::size_t count = 0;
-  for (const auto part : parts) {
-    vector[count++] = {const_cast<char*>(part.data()), part.size()};
-  }
-  vector[count++] = {const_cast<char*>(&newline), 1};
-  ssize_t bytes = 0;
-  do {
-    bytes = ::writev(out_fd(), vector.data(), static_cast<int>(count));
-  } while (bytes < 0 && errno == EINTR);
-  if (bytes < 0) {
-    write_failed_ = errno != EAGAIN;  // what the peer has still to say is read until its end
-    return 0;
-  }
-  return static_cast<std::size_t>(bytes);
-}
-
-/** Keeps a line for later, without its first `written` bytes. */
-void LineChannel::queue(std::span<const std::string_view> parts, std::size_t written) {
-  for (auto part : parts) {
-    const auto skipped = std::min(written, part.size());
-    part.remove_prefix(skipped);
-    written -= skipped;
-    out_buffer_ += part;
-  }
-  out_buffer_ += '\n';
 }
 
 void LineChannel::pause() {
@@ -143,25 +76,15 @@ void LineChannel::resume() {
   }
   paused_ = false;
   update_events();
-  if (in_done_ < shared_->buffer.size() || close_reason_) {
+  if (!shared_->buffer.empty() || close_reason_) {
     later_.schedule();
-  }
-}
-
-void LineChannel::finish_writing() {
-  if (!finish_when_written_) {
-    finish_when_written_ = true;
-    flush();
   }
 }
 
 void LineChannel::on_ready(std::uint32_t events) {
   const auto shared = shared_;
   if ((events & EPOLLOUT) != 0 && queued_bytes() > 0) {
-    flush();
-    if (queued_bytes() == 0 && shared->callbacks.on_drained) {
-      shared->callbacks.on_drained();
-    }
+    flush_and_tell();
   }
   if (!shared->destroyed && open_ && !paused_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
     read_some();
@@ -170,38 +93,61 @@ void LineChannel::on_ready(std::uint32_t events) {
 
 void LineChannel::on_later() {
   const auto shared = shared_;
-  if (deliver_lines() && close_reason_) {
+  bool all = false;
+  gather([&] { all = deliver_lines(); });
+  if (all && !shared->destroyed && close_reason_) {
     const Error reason = *std::exchange(close_reason_, std::nullopt);
     shared->callbacks.on_closed(reason);
   }
 }
 
+template <class HandOn>
+void LineChannel::gather(HandOn hand_on) {
+  struct Active {
+    Active() { gathering().active = true; }
+    ~Active() { gathering().active = false; }
+  };
+  {
+    const Active active;
+    hand_on();
+  }
+  write_gathered();
+}
+
 void LineChannel::read_some() {
   const auto shared = shared_;
-  for (std::size_t reads = 0; reads < reads_per_turn && open_ && !paused_; ++reads) {
-    const ssize_t bytes = ::read(in_.get(), read_buffer(), read_bytes);
-    if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) {
+  auto& buffer = shared->buffer;
+  for (std::size_t total = 0; total < bytes_per_turn && !shared->destroyed && open_ && !paused_;) {
+    // A line that is not whole yet is read to its own place, in pieces as large as that has room for.
+    const bool aside = buffer.empty();
+    char* const place = aside ? read_buffer() : buffer.room(read_bytes);
+    const std::size_t size = aside ? read_bytes : std::min(buffer.free_room(), bytes_per_turn);
+    const ssize_t count = ::read(in_.get(), place, size);
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
       return;
     }
-    if (bytes <= 0) {
-      return close(bytes < 0 ? errno_error("read") : Error{Errc::disconnected, "the peer closed the connection"});
+    if (count <= 0) {
+      return close(count < 0 ? errno_error("read") : Error{Errc::disconnected, "the peer closed the connection"});
     }
-    take({read_buffer(), static_cast<std::size_t>(bytes)});
-    if (shared->destroyed || static_cast<std::size_t>(bytes) < read_bytes) {
+    const auto bytes = static_cast<std::size_t>(count);
+    total += bytes;
+    if (bytes == read_bytes && out_ && !std::exchange(in_enlarged_, true)) {
+      (void)hal::enlarge_pipe(in_.get());
+    }
+    if (aside) {
+      gather([&] { take(*shared, {place, bytes}); });
+    } else {
+      buffer.filled(bytes);
+      gather([&] { (void)deliver_lines(); });
+    }
+    if (bytes < std::min(size, read_bytes)) {
       return;
     }
   }
 }
 
-/** Hands on the lines that are whole and keeps the rest. */
-void LineChannel::take(std::string_view bytes) {
-  const auto shared = shared_;
-  auto& buffer = shared->buffer;
-  if (!buffer.empty()) {
-    buffer += bytes;
-    deliver_lines();
-    return;
-  }
+/** Hands on the lines that are whole and keeps the rest; the buffer is empty before. */
+void LineChannel::take(Shared& shared, std::string_view bytes) {
   while (!paused_) {
     const auto newline = bytes.find('\n');
     if (newline == std::string_view::npos) {
@@ -209,36 +155,35 @@ void LineChannel::take(std::string_view bytes) {
     }
     const auto line = bytes.substr(0, newline);
     bytes.remove_prefix(newline + 1);
-    deliver(*shared, line);
-    if (shared->destroyed) {
+    deliver(shared, line);
+    if (shared.destroyed) {
       return;
     }
   }
-  if (!bytes.empty()) {
-    buffer = bytes;
-    if (!paused_) {
-      in_scanned_ = buffer.size();
-      compact();
-    }
+  shared.buffer.append(bytes);
+  scanned_ = paused_ ? 0 : bytes.size();
+  if (!paused_) {
+    drop_overlong();
   }
 }
 
 bool LineChannel::deliver_lines() {
   const auto shared = shared_;
-  const auto& buffer = shared->buffer;
+  auto& buffer = shared->buffer;
   while (!paused_) {
-    const auto newline = buffer.find('\n', in_scanned_);
-    if (newline == std::string::npos) {
-      in_scanned_ = buffer.size();
-      compact();
+    const auto bytes = buffer.view();
+    const auto newline = bytes.find('\n', scanned_);
+    if (newline == std::string_view::npos) {
+      scanned_ = bytes.size();
+      drop_overlong();
       return true;
     }
-    const std::string_view line(buffer.data() + in_done_, newline - in_done_);
-    in_done_ = in_scanned_ = newline + 1;
-    deliver(*shared, line);
+    deliver(*shared, bytes.substr(0, newline));
+    buffer.consume(newline + 1);
     if (shared->destroyed) {
       return false;
     }
+    scanned_ = 0;
   }
   return false;
 }
@@ -257,62 +202,14 @@ void LineChannel::deliver(Shared& shared, std::string_view line) {
   }
 }
 
-/** Drops the start of a line that is already too long and gives back what has been delivered. */
-void LineChannel::compact() {
+/** Drops the start of a line that is already too long. */
+void LineChannel::drop_overlong() {
   auto& buffer = shared_->buffer;
-  if (dropping_ + (buffer.size() - in_done_) > max_line_bytes_) {
-    dropping_ += buffer.size() - in_done_;
-    in_done_ = buffer.size();
+  if (dropping_ + buffer.size() > max_line_bytes_) {
+    dropping_ += buffer.size();
+    buffer.consume(buffer.size());
+    scanned_ = 0;
   }
-  if (in_done_ == buffer.size()) {
-    buffer.clear();
-    in_done_ = in_scanned_ = 0;
-    if (buffer.capacity() > keep_bytes) {
-      buffer.shrink_to_fit();
-    }
-  } else if (in_done_ > keep_bytes) {
-    buffer.erase(0, in_done_);
-    in_scanned_ -= in_done_;
-    in_done_ = 0;
-  }
-}
-
-void LineChannel::flush() {
-  for (std::size_t written = 0; queued_bytes() > 0 && written < write_bytes;) {
-    const ssize_t bytes = ::write(out_fd(), out_buffer_.data() + out_done_, queued_bytes());
-    if (bytes >= 0) {
-      written += static_cast<std::size_t>(bytes);
-      out_done_ += static_cast<std::size_t>(bytes);
-    } else if (errno == EAGAIN) {
-      break;
-    } else if (errno != EINTR) {
-      write_failed_ = true;  // what the peer has still to say is read until its end
-      out_done_ = out_buffer_.size();
-    }
-  }
-  if (queued_bytes() == 0) {
-    out_buffer_.clear();
-    out_done_ = 0;
-    if (out_buffer_.capacity() > keep_bytes) {
-      out_buffer_.shrink_to_fit();
-    }
-    if (finish_when_written_) {
-      close_writing();
-    }
-  } else if (out_done_ > std::max(keep_bytes, out_buffer_.size() / 2)) {
-    out_buffer_.erase(0, out_done_);  // at most the bytes just written are moved, so draining stays linear
-    out_done_ = 0;
-  }
-  update_events();
-}
-
-void LineChannel::close_writing() {
-  if (!out_source_) {
-    (void)::shutdown(in_.get(), SHUT_WR);
-    return;
-  }
-  out_source_->set_events(0);
-  out_.reset();
 }
 
 void LineChannel::update_events() {
@@ -320,7 +217,7 @@ void LineChannel::update_events() {
     return;
   }
   const std::uint32_t reading = paused_ ? 0U : EPOLLIN;
-  const std::uint32_t writing = queued_bytes() > 0 ? EPOLLOUT : 0U;
+  const std::uint32_t writing = blocked_ ? EPOLLOUT : 0U;
   if (out_source_) {
     in_source_.set_events(reading);
     if (out_) {

@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
+#include "io/byte_buffer.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hal::io {
 
@@ -22,6 +24,9 @@ namespace hal::io {
  * Reading: each line without its "\n" (and without a "\r" before it); blank lines are skipped. A line over the limit
  * is dropped as it comes in and reported; the next line is read as usual. Writing: queued without blocking up to
  * limits::peer_queue_bytes. pause() stops reading, so that a slow consumer slows its producer and nothing is buffered.
+ *
+ * Lines written, to any channels, while a channel hands on what it has read go out together at the end of that: many
+ * messages then cost each peer one system call and one wake-up.
  */
 class LineChannel {
  public:
@@ -32,8 +37,10 @@ class LineChannel {
     std::function<void(std::size_t bytes)> on_overlong;
     /** Once, after the last line: the peer closed its side (Errc::disconnected) or reading failed. */
     std::function<void(const Error&)> on_closed;
-    /** Optional: nothing is queued any more; it was written, or the peer cannot be written to any more. */
+    /** Optional, from the loop: nothing is queued any more; it was written, or the peer takes no more. */
     std::function<void()> on_drained;
+    /** Optional, from the loop, once: what write_line() had taken cannot be written, the peer takes no more. */
+    std::function<void()> on_broken;
   };
 
   /** A socket: one descriptor for both directions. */
@@ -59,7 +66,7 @@ class LineChannel {
   void resume();
   [[nodiscard]] bool paused() const noexcept { return paused_; }
   [[nodiscard]] bool open() const noexcept { return open_; }
-  [[nodiscard]] std::size_t queued_bytes() const noexcept { return out_buffer_.size() - out_done_; }
+  [[nodiscard]] std::size_t queued_bytes() const noexcept { return out_buffer_.size(); }
 
   /** Closes the writing side when all that is queued has been written; reading goes on until the peer ends. */
   void finish_writing();
@@ -68,25 +75,43 @@ class LineChannel {
   /** What a running callback uses; it outlives a channel that is destroyed inside. */
   struct Shared {
     Callbacks callbacks;
-    /** Bytes read and not yet delivered; from in_done_ on. */
-    std::string buffer;
+    /** Bytes read and not yet delivered. */
+    ByteBuffer buffer;
     bool destroyed = false;
   };
+
+  /** Channels with lines written while one hands on; a destroyed one leaves a null behind. */
+  struct Gathering {
+    bool active = false;
+    std::vector<LineChannel*> channels;
+  };
+  [[nodiscard]] static Gathering& gathering();
+  /** Runs `hand_on` and writes what all channels were given meanwhile. This channel may be destroyed inside. */
+  template <class HandOn>
+  static void gather(HandOn hand_on);
+  static void write_gathered();
 
   void on_ready(std::uint32_t events);
   void on_later();
   void read_some();
-  void take(std::string_view bytes);
-  std::size_t write_directly(std::span<const std::string_view> parts);
-  void queue(std::span<const std::string_view> parts, std::size_t written);
+  void take(Shared& shared, std::string_view bytes);
   /** False if the channel was paused or destroyed by a callback. */
   bool deliver_lines();
   void deliver(Shared& shared, std::string_view line);
-  void compact();
-  void flush();
-  void close_writing();
+  void drop_overlong();
   void update_events();
   void close(const Error& reason);
+
+  // Writing: line_channel_out.cpp
+  bool write_later(std::span<const std::string_view> parts, std::size_t bytes);
+  std::size_t write_directly(std::span<const std::string_view> parts);
+  void queue(std::span<const std::string_view> parts, std::size_t written);
+  void flush();
+  /** flush() from the loop, with its callbacks. */
+  void flush_and_tell();
+  /** After a write that took less than all: true if the next one takes more. */
+  bool enlarge_pipe();
+  void close_writing();
   [[nodiscard]] int out_fd() const noexcept { return out_ ? out_.get() : in_.get(); }
 
   UniqueFd in_;
@@ -94,17 +119,22 @@ class LineChannel {
   UniqueFd out_;
   std::shared_ptr<Shared> shared_;
   std::size_t max_line_bytes_;
-  std::size_t in_done_ = 0;
-  /** Up to where the buffer is known to hold no newline. */
-  std::size_t in_scanned_ = 0;
+  /** So much of the buffer is known to hold no newline. */
+  std::size_t scanned_ = 0;
   /** Bytes of an overlong line dropped so far; 0 when none is being dropped. */
   std::size_t dropping_ = 0;
-  std::string out_buffer_;
-  std::size_t out_done_ = 0;
+  ByteBuffer out_buffer_;
+  /** Waits in gathering() for its queue to be written. */
+  bool gathered_ = false;
+  /** The peer took less than all: the loop tells when it takes more. */
+  bool blocked_ = false;
+  bool in_enlarged_ = false;
+  bool out_enlarged_ = false;
   bool open_ = true;
   bool paused_ = false;
   bool finish_when_written_ = false;
   bool write_failed_ = false;
+  bool broken_told_ = false;
   std::optional<Error> close_reason_;
   event::Defer later_;
   event::Io in_source_;

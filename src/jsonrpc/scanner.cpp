@@ -1,27 +1,13 @@
 #include "jsonrpc/scanner.hpp"
 
+#include "jsonrpc/plain_text.hpp"
+
 #include <bitset>
-#include <cstdint>
 #include <cstring>
 
 namespace hal::jsonrpc {
 
 namespace {
-
-constexpr std::uint64_t every_byte(std::uint8_t value) {
-  return 0x0101010101010101U * value;
-}
-
-/** Whether one of the eight bytes at `at` is a quote, a backslash, a control character or not ASCII. */
-bool has_special(const char* at) {
-  std::uint64_t word;
-  std::memcpy(&word, at, sizeof word);
-  const auto zero_byte_in = [](std::uint64_t x) { return (x - every_byte(1)) & ~x; };
-  const std::uint64_t quote = zero_byte_in(word ^ every_byte('"'));
-  const std::uint64_t backslash = zero_byte_in(word ^ every_byte('\\'));
-  const std::uint64_t control = (word - every_byte(0x20)) & ~word;
-  return ((quote | backslash | control | word) & every_byte(0x80)) != 0;
-}
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -86,9 +72,7 @@ bool Scanner::pass_string() {
   }
   ++at_;
   for (;;) {
-    while (end_ - at_ >= 8 && !has_special(at_)) {
-      at_ += 8;
-    }
+    at_ = skip_plain_ascii(at_, end_);
     if (at_ == end_) {
       return false;
     }

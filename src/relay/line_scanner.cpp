@@ -1,7 +1,8 @@
 #include "relay/line_scanner.hpp"
 
+#include "jsonrpc/plain_text.hpp"
+
 #include <algorithm>
-#include <cstring>
 
 namespace hal::relay {
 
@@ -58,18 +59,17 @@ std::size_t LineScanner::pass_in_string(std::string_view bytes) {
     keep(bytes.substr(0, 1));
     return 1;
   }
-  const auto* const quote = static_cast<const char*>(std::memchr(bytes.data(), '"', bytes.size()));
-  const auto before = quote == nullptr ? bytes.size() : static_cast<std::size_t>(quote - bytes.data());
-  const auto* const backslash = static_cast<const char*>(std::memchr(bytes.data(), '\\', before));
-  if (backslash != nullptr) {
-    const auto count = static_cast<std::size_t>(backslash - bytes.data()) + 1;
-    escaped_ = true;
-    keep(bytes.substr(0, count));
-    return count;
-  }
-  if (quote == nullptr) {
+  const char* const end = bytes.data() + bytes.size();
+  const char* const found = jsonrpc::find_quote_or_backslash(bytes.data(), end);
+  const auto before = static_cast<std::size_t>(found - bytes.data());
+  if (found == end) {
     keep(bytes);
     return bytes.size();
+  }
+  if (*found == '\\') {
+    escaped_ = true;
+    keep(bytes.substr(0, before + 1));
+    return before + 1;
   }
   in_string_ = false;
   keep(bytes.substr(0, before));

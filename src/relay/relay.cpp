@@ -1,11 +1,13 @@
 #include "relay/relay.hpp"
 
+#include "base/pipe_size.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "jsonrpc/message.hpp"
 #include "relay/greeting.hpp"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,7 +46,9 @@ Relay::Relay(Options options)
       signals_(open_end_signals()),
       connector_(options_.socket),
       outage_since_(Clock::now()),
-      phase_since_(outage_since_) {}
+      phase_since_(outage_since_) {
+  watch_.set(Watch::signals, signals_.get(), EPOLLIN);
+}
 
 int Relay::run() {
   try_connect();
@@ -58,37 +62,30 @@ void Relay::turn() {
   const bool up = socket_ && (!head_.empty() || (state_ == State::relaying && !client_.next().empty()));
   const bool from_client = state_ == State::relaying && !client_ended_ && client_.wants();
   const bool from_gateway = socket_ && gateway_.wants();
-  const auto event = [](bool wanted, short what) { return wanted ? what : short{0}; };
-  const auto gateway_events = static_cast<short>(event(from_gateway, POLLIN) | event(up, POLLOUT));
-  pollfd fds[] = {
-      {signals_.get(), POLLIN, 0},
-      {from_client ? STDIN_FILENO : -1, POLLIN, 0},
-      {STDOUT_FILENO, event(!gateway_.next().empty(), POLLOUT), 0},
-      // A connection that is gone reports so without being asked; what it still holds must be read first.
-      {gateway_events != 0 ? socket_.get() : -1, gateway_events, 0},
-      {state_ == State::waiting ? connector_.folder_fd() : -1, POLLIN, 0},
-  };
-  if (::poll(fds, std::size(fds), timeout()) < 0 && errno != EINTR) {
-    throw std::system_error(errno, std::system_category(), "poll");
-  }
-  if (fds[0].revents != 0) {
+  watch_.set(Watch::client_in, STDIN_FILENO, from_client ? EPOLLIN : 0U);
+  watch_.set(Watch::client_out, STDOUT_FILENO, gateway_.next().empty() ? 0U : EPOLLOUT, Watch::Silence::but_errors);
+  // A connection that is gone reports so without being asked; what it still holds must be read first.
+  watch_.set(Watch::gateway, socket_.get(), (from_gateway ? EPOLLIN : 0U) | (up ? EPOLLOUT : 0U));
+  watch_.set(Watch::folder, connector_.folder_fd(), state_ == State::waiting ? EPOLLIN : 0U);
+  watch_.wait(timeout());
+  if (watch_.ready(Watch::signals) != 0) {
     write_client();
     end(0);
     return;
   }
-  if ((fds[2].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+  if ((watch_.ready(Watch::client_out) & (EPOLLERR | EPOLLHUP)) != 0) {
     end(0);  // the client reads no more
     return;
   }
-  if (fds[1].revents != 0) {
+  if (watch_.ready(Watch::client_in) != 0) {
     read_client();
   }
-  if (socket_ && (fds[3].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+  if (socket_ && (watch_.ready(Watch::gateway) & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
     read_gateway();
   }
   write_gateway();
   write_client();
-  if (fds[4].revents != 0 && connector_.folder_changed() && state_ == State::waiting) {
+  if (watch_.ready(Watch::folder) != 0 && connector_.folder_changed() && state_ == State::waiting) {
     try_connect();
   }
   check_deadlines();
@@ -260,6 +257,7 @@ void Relay::connection_lost() {
     outage_ = true;
     outage_since_ = now;
   }
+  watch_.closing(Watch::gateway);
   socket_.reset();
   head_.clear();
   half_closed_ = false;
@@ -276,6 +274,9 @@ void Relay::read_client() {
   const auto count = ::read(STDIN_FILENO, bytes, sizeof bytes);
   if (count > 0) {
     client_.append({bytes, static_cast<std::size_t>(count)});
+    if (count == sizeof bytes && !std::exchange(stdin_enlarged_, true)) {
+      (void)enlarge_pipe(STDIN_FILENO);
+    }
   } else if (!try_again(count)) {
     client_ended_ = true;
     client_ended_at_ = Clock::now();
@@ -292,6 +293,8 @@ void Relay::write_client() {
     if (count < 0) {
       if (!try_again(count)) {
         end(0);
+      } else if (!std::exchange(stdout_enlarged_, true) && enlarge_pipe(STDOUT_FILENO)) {
+        continue;
       }
       return;
     }
@@ -344,6 +347,7 @@ std::string Relay::initialize_id() {
 
 void Relay::refuse(std::string_view reason) {
   end(1);
+  watch_.closing(Watch::gateway);
   socket_.reset();
   gateway_.connection_lost();
   const std::string text = "MCP server " + options_.server + ": " + std::string(reason);

@@ -5,6 +5,7 @@
 #include "relay/connector.hpp"
 #include "relay/gateway_side.hpp"
 #include "relay/process_io.hpp"
+#include "relay/watch.hpp"
 
 #include <optional>
 #include <string>
@@ -62,6 +63,7 @@ class Relay {
   [[nodiscard]] std::string initialize_id();
 
   Options options_;
+  Watch watch_;
   UniqueFd signals_;
   NonBlocking stdin_mode_{0};
   NonBlocking stdout_mode_{1};
@@ -75,6 +77,8 @@ class Relay {
   GatewaySide gateway_;
   bool client_ended_ = false;
   bool half_closed_ = false;
+  bool stdin_enlarged_ = false;
+  bool stdout_enlarged_ = false;
   Clock::time_point outage_since_;  ///< Since when the gateway has not been of use.
   bool outage_ = true;
   Clock::time_point phase_since_;  ///< Since when we are in state_.

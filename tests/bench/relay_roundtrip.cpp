@@ -10,10 +10,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -23,6 +23,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 /**
@@ -88,32 +89,40 @@ pid_t run(const std::vector<std::string>& argv, int in, int out, int extra = -1)
   _exit(127);
 }
 
-/** A client with blocking pipes, as a stdio client of MCP is. */
+/** A client over pipes, as a stdio client of MCP is: small messages are written and read in turn. */
 class Client {
  public:
   Client(UniqueFd to, UniqueFd from) : to_(std::move(to)), from_(std::move(from)) {}
 
   void send(std::string_view line) {
     while (!line.empty()) {
-      const ssize_t bytes = ::write(to_.get(), line.data(), line.size());
-      if (bytes <= 0) {
-        throw_errno("write");
-      }
-      line.remove_prefix(static_cast<std::size_t>(bytes));
+      line.remove_prefix(write_some(line));
     }
   }
 
   /** Reads until `count` more lines have come. */
   void receive(int count) {
-    static char buffer[1 << 18];
     while (unclaimed_ < count) {
-      const ssize_t bytes = ::read(from_.get(), buffer, sizeof buffer);
-      if (bytes <= 0) {
-        throw std::runtime_error("the server closed");
-      }
-      unclaimed_ += static_cast<int>(std::count(buffer, buffer + bytes, '\n'));
+      read_some();
     }
     unclaimed_ -= count;
+  }
+
+  /** One large call: both directions fill up, so it reads while it writes. */
+  void exchange(std::string_view line) {
+    ::fcntl(to_.get(), F_SETFL, O_NONBLOCK);
+    while (!line.empty()) {
+      pollfd fds[] = {{to_.get(), POLLOUT, 0}, {from_.get(), POLLIN, 0}};
+      ::poll(fds, 2, -1);
+      if (fds[1].revents != 0) {
+        read_some();
+      }
+      if (fds[0].revents != 0) {
+        line.remove_prefix(write_some(line));
+      }
+    }
+    ::fcntl(to_.get(), F_SETFL, 0);
+    receive(1);
   }
 
   void initialize() {
@@ -131,6 +140,27 @@ class Client {
   }
 
  private:
+  std::size_t write_some(std::string_view bytes) {
+    const ssize_t written = ::write(to_.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno != EAGAIN) {
+      throw_errno("write");
+    }
+    return static_cast<std::size_t>(std::max<ssize_t>(written, 0));
+  }
+  void read_some() {
+    static char buffer[1 << 18];
+    const ssize_t bytes = ::read(from_.get(), buffer, sizeof buffer);
+    if (bytes <= 0) {
+      throw std::runtime_error("the server closed");
+    }
+    // A line ends a piece; within one of a large message there is none.
+    for (const char* at = buffer;
+         (at = static_cast<const char*>(::memchr(at, '\n', static_cast<std::size_t>(buffer + bytes - at)))) != nullptr;
+         ++at) {
+      ++unclaimed_;
+    }
+  }
+
   UniqueFd to_;
   UniqueFd from_;
   int id_ = 0;
@@ -175,7 +205,7 @@ class Daemon final : public link::DaemonEndListener {
   Client client() {
     auto in = make_pipe();
     auto out = make_pipe();
-    run({programs_.relay, "echo", "--socket", socket_path()}, in.read.get(), out.write.get());
+    relay = run({programs_.relay, "echo", "--socket", socket_path()}, in.read.get(), out.write.get());
     return {std::move(in.write), std::move(out.read)};
   }
 
@@ -187,6 +217,8 @@ class Daemon final : public link::DaemonEndListener {
   [[nodiscard]] bool attached() const { return attached_; }
 
   pid_t gateway = -1;
+  /** The last client's. */
+  pid_t relay = -1;
 
  private:
   [[nodiscard]] std::string socket_path() const { return folder_ + "/mcp.sock"; }
@@ -266,16 +298,7 @@ struct Series {
     const std::string text(large_bytes, 'x');
     for (int i = 0; i < large_calls; ++i) {
       const auto line = client.call(text);
-      large_us.push_back(1e6 * seconds_of([&] {
-                           // Both directions fill up: a child writes while we read.
-                           const pid_t writer = ::fork();
-                           if (writer == 0) {
-                             client.send(line);
-                             _exit(0);
-                           }
-                           client.receive(1);
-                           ::waitpid(writer, nullptr, 0);
-                         }));
+      large_us.push_back(1e6 * seconds_of([&] { client.exchange(line); }));
     }
   }
 };
@@ -290,7 +313,15 @@ long resident_kib(pid_t pid) {
   return 0;
 }
 
-void report(const std::vector<Series>& all, long resident) {
+/** Processor time a process has used; what else the machine does changes it little. */
+double cpu_seconds(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/schedstat");
+  double nanoseconds = 0;
+  file >> nanoseconds;
+  return nanoseconds / 1e9;
+}
+
+void report(const std::vector<Series>& all) {
   std::printf("%-14s %12s %14s %14s\n", "", "p50 call us", "calls/s at 16", "p50 1 MiB us");
   for (const auto& one : all) {
     std::printf("%-14s %12.1f %14.0f %14.0f\n", one.name, median(one.call_us), median(one.calls_per_second),
@@ -301,10 +332,33 @@ void report(const std::vector<Series>& all, long resident) {
   const double added = median(all[2].call_us) - direct_us;
   std::printf("added by two pipe hops: %.1f us; by relay and gateway: %.1f us; ratio %.2f\n", hops, added,
               added / hops);
-  std::printf("throughput at %d in flight: %.2f of direct\n", in_flight,
-              median(all[2].calls_per_second) / median(all[0].calls_per_second));
+  std::printf("throughput at %d in flight: %.2f of direct, %.2f of two pipe hops\n", in_flight,
+              median(all[2].calls_per_second) / median(all[0].calls_per_second),
+              median(all[2].calls_per_second) / median(all[1].calls_per_second));
   std::printf("1 MiB both ways: %.2f of direct\n", median(all[2].large_us) / median(all[0].large_us));
-  std::printf("gateway resident: %ld KiB\n", resident);
+}
+
+/** What it costs, and what remains of it. */
+void report_costs(const Daemon& daemon, Series& relay) {
+  const auto per_call = [&](pid_t pid, const std::function<void()>& work, int calls) {
+    const double before = cpu_seconds(pid);
+    work();
+    return 1e6 * (cpu_seconds(pid) - before) / calls;
+  };
+  for (const auto& [name, pid] : {std::pair("gateway", daemon.gateway), std::pair("relay", daemon.relay)}) {
+    const double one = per_call(
+        pid, [&] { relay.sequential(); }, sequential_calls);
+    const double many = per_call(
+        pid, [&] { relay.pipelined(); }, pipelined_calls);
+    const double large = per_call(
+        pid, [&] { relay.large(); }, large_calls);
+    const double idle = per_call(
+        pid, [] { ::poll(nullptr, 0, 500); }, 1);
+    std::printf(
+        "%s: %.1f us of CPU a call, %.2f with %d in flight, %.0f a call of 1 MiB, %.0f in 500 ms idle; "
+        "resident %ld KiB\n",
+        name, one, many, in_flight, large, idle, resident_kib(pid));
+  }
 }
 
 int run_all(const Programs& programs) {
@@ -333,7 +387,8 @@ int run_all(const Programs& programs) {
       one.large();
     }
   }
-  report(all, resident_kib(daemon.gateway));
+  report(all);
+  report_costs(daemon, all[2]);
   ::kill(daemon.gateway, SIGTERM);
   return 0;
 }
