@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <stdexcept>
 
 namespace hal::test {
@@ -57,6 +58,16 @@ bool readable_by(int fd, Clock::time_point end) {
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   ::_exit(126);
+}
+
+/** Kills what the process has started, tmux and all in it, which would outlive it. */
+void kill_below(pid_t pid) {
+  const auto id = std::to_string(pid);
+  std::istringstream list(read_file("/proc/" + id + "/task/" + id + "/children"));
+  for (pid_t child = 0; list >> child;) {
+    kill_below(child);
+    ::kill(child, SIGKILL);
+  }
 }
 
 /** The workers' own, so that it is tested too. */
@@ -99,6 +110,8 @@ InitProcess::~InitProcess() {
   if (pid_ > 0) {
     ::kill(pid_, SIGTERM);
     if (!wait(5s) && pid_ > 0) {
+      ::kill(pid_, SIGSTOP);  // so that nothing is started or reaped any more
+      kill_below(pid_);
       ::kill(pid_, SIGKILL);
       ::waitpid(pid_, nullptr, 0);
     }

@@ -36,6 +36,10 @@ class Stage:
 
     def __exit__(self, *_):
         self.end_daemon()
+        # The workers of a daemon that was killed live on, as they should, and a screen that never came up.
+        for tmux in [*Path(self.folder).glob("*/tmux*"), *Path(self.folder).glob("screen-*")]:
+            subprocess.run(["tmux", "-S", str(tmux), "kill-server"], capture_output=True, timeout=DEADLINE,
+                           check=False)
         self.bus.kill()
         self.bus.wait()
         self.bus.stdout.close()
