@@ -2,6 +2,7 @@
 #include "base/names.hpp"
 #include "init/pane.hpp"
 #include "init/processes.hpp"
+#include "init/set_id_filter.hpp"
 #include "init/supervisor.hpp"
 
 #include <fcntl.h>
@@ -97,6 +98,7 @@ int run(int argc, char** argv) {
     }
     *value = argv[i + 1];
   }
+  hal::init::forbid_set_id_files();
   hal::init::Supervisor supervisor(std::move(settings));
   return supervisor.run();
 }

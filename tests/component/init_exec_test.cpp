@@ -59,6 +59,80 @@ TEST_F(InitExec, runs_on_the_passed_descriptors) {
   EXPECT_EQ(expect(RecordKind::exited, 1).record.status, 7 << 8);
 }
 
+/** What an agent leaves in a project belongs, on the host, to the worker's owner: root, where root is that. */
+TEST_F(InitExec, no_program_makes_a_set_id_file) {
+  Pipe out = make_pipe();
+  auto request = exec_request(1, "");
+  request.cwd = folder_.path();
+  // Python for calls that a shell does not make; ctypes for those that Python does not.
+  request.argv = {"python3", "-c", R"(
+import ctypes, errno, os, stat
+def refused(what, call, *arguments, **flags):
+    try:
+        call(*arguments, **flags)
+    except OSError as error:
+        print(what, errno.errorcode[error.errno])
+    else:
+        print(what, "done")
+def raw(number, *arguments):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+open("file", "w").close()
+os.mkdir("folder")
+here = os.open(".", os.O_RDONLY)
+file = os.open("file", os.O_RDONLY)
+refused("chmod", os.chmod, "file", 0o4755)
+refused("fchmod", os.fchmod, file, 0o4755)
+refused("fchmodat", os.chmod, "file", 0o6755, dir_fd=here)
+refused("fchmodat2", raw, 452, here, b"file", 0o4755, 0)
+refused("open", os.open, "new", os.O_CREAT | os.O_WRONLY, 0o4755)
+refused("tmpfile", os.open, ".", os.O_TMPFILE | os.O_WRONLY, 0o2755)
+refused("mknod", os.mknod, "new", stat.S_IFREG | 0o4755)
+refused("openat2", raw, 437, here, b"new", None, 0)
+refused("io_uring", raw, 425, 1, None)
+refused("plain", os.chmod, "file", 0o1777)
+refused("read", os.open, "file", os.O_RDONLY, 0o4755)
+refused("folder", os.chmod, "folder", 0o2775)
+print(oct(os.stat("file").st_mode), os.path.exists("new"))
+)"};
+  ASSERT_TRUE(peer_.send(request, {0, out.write.get(), 2}));
+  out.write.reset();
+  EXPECT_EQ(read_all(out.read.get()),
+            "chmod EPERM\nfchmod EPERM\nfchmodat EPERM\nfchmodat2 EPERM\nopen EPERM\ntmpfile EPERM\nmknod EPERM\n"
+            "openat2 ENOSYS\nio_uring ENOSYS\nplain done\nread done\nfolder done\n0o101777 False\n");
+}
+
+#ifdef __x86_64__
+/** The calls of 32-bit programs have other numbers and go another way into the same kernel. */
+TEST_F(InitExec, nor_does_a_32_bit_call) {
+  Pipe out = make_pipe();
+  auto request = exec_request(1, "");
+  request.cwd = folder_.path();
+  request.argv = {"python3", "-c", R"(
+import ctypes, mmap
+open("file", "w").close()
+# A name in the low 4 GiB, and: push rbx; mov eax,edi; mov ebx,esi; mov ecx,edx; int 0x80; pop rbx; ret
+MAP_32BIT = 0x40
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+page = libc.mmap(None, 4096, 7, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_32BIT, -1, 0)
+ctypes.memmove(page, b"\x53\x89\xf8\x89\xf3\x89\xd1\xcd\x80\x5b\xc3", 11)
+ctypes.memmove(page + 64, b"file\0", 5)
+call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int)(page)
+print(call(15, page + 64, 0o700), call(15, page + 64, 0o4755))
+)"};
+  ASSERT_TRUE(peer_.send(request, {0, out.write.get(), 2}));
+  out.write.reset();
+  const auto said = read_all(out.read.get());
+  if (said.empty() || said.starts_with("-38 ")) {
+    GTEST_SKIP() << "this kernel runs no 32-bit programs";
+  }
+  EXPECT_EQ(said, "0 -1\n");
+}
+#endif
+
 TEST_F(InitExec, has_exactly_the_given_environment_and_directory) {
   Pipe out = make_pipe();
   auto request = exec_request(1, "");
