@@ -43,4 +43,23 @@ inline constexpr const char field_session[] = "HAL9000_SESSION";
 inline constexpr const char field_server[] = "HAL9000_SERVER";
 inline constexpr const char field_job[] = "HAL9000_JOB";
 
+/**
+ * What an operator acts on: `journalctl MESSAGE_ID=ID`, explained by `journalctl -x` from systemd/hal9000.catalog. An
+ * id stays with its meaning for ever; a new meaning gets a new one (`systemd-id128 new`).
+ */
+inline constexpr const char field_message_id[] = "MESSAGE_ID";
+inline constexpr const char message_id_worker_running[] = "25f3d82e064b49c5bf79c8a40c528df1";
+inline constexpr const char message_id_worker_ended[] = "ab1ca8ec0d7d4ee488b6a5d66477c116";
+inline constexpr const char message_id_worker_not_made[] = "45bce4e31add414abb1dd06fbd100acc";
+inline constexpr const char message_id_worker_out_of_memory[] = "3734c8e6df844c6dac81e486e54eaf35";
+inline constexpr const char message_id_worker_cut_off[] = "22c350c365d8455492b12ad1e9258f60";
+inline constexpr const char message_id_server_failed[] = "de919b91c4fb43dab5360e3091a5fc0d";
+inline constexpr const char message_id_gateway_lost[] = "a70b5d2f9b824f219aea9b56696757dd";
+inline constexpr const char message_id_gateway_connected[] = "5c996ded61fa446f8c010ff4f45cf182";
+inline constexpr const char message_id_engine_lost[] = "0c730363b12c4b38a47c9afd00a875dd";
+inline constexpr const char message_id_engine_connected[] = "3ca0bcec6ee941eda13ae7a77672d72c";
+inline constexpr const char message_id_parent_lost[] = "73fe57844af74937b809d71cfda3e779";
+inline constexpr const char message_id_config_refused[] = "3390117ede7f4f3c87c049e4fa07cbe9";
+inline constexpr const char message_id_config_loaded[] = "23f0a5ffc4ab4f61bfe615b1eeb339c3";
+
 }  // namespace hal::names

@@ -179,7 +179,8 @@ void Supervisor::Impl::failed(Entry& entry, const std::string& reason, std::chro
   } else {
     entry.failed = true;
     entry.failure = "it fails again and again and was given up: " + reason;
-    log::error({{names::field_server, name}}, "MCP server {}: {}", name, entry.failure);
+    log::error({{names::field_server, name}, {names::field_message_id, names::message_id_server_failed}},
+               "MCP server {}: {}", name, entry.failure);
   }
   if (entry.server.config.mode == Mode::session || !delay || std::exchange(entry.requested, false)) {
     tell_unavailable(name, session, entry.failure, delay);

@@ -78,7 +78,8 @@ void LiveParent::on_container_event(const ContainerEvent& event) {
     return;
   }
   if (event.id == holder_) {
-    log::error({}, "the namespace holder has ended: workers in its network lose ChromaDB until they are restarted");
+    log::error({{names::field_message_id, names::message_id_parent_lost}},
+               "the namespace holder has ended: workers in its network lose ChromaDB until they are restarted");
     holder_ = {};
     pid_ = 0;
     set(State::degraded, "the namespace holder has ended");
