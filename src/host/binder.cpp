@@ -36,6 +36,18 @@ Result<void> make_directory(const std::string& path, const UserRights& rights) {
   return ::lchown(path.c_str(), rights.uid, rights.gid) == 0 ? Result<void>() : errno_error("chown " + path);
 }
 
+/**
+ * Whose ids appear as the worker's: the user's. Root may use everybody's directories, and there the owner's, so that
+ * what an agent makes in somebody's project belongs to them and never to root.
+ */
+Result<UserRights> owner_in_worker(const UserRights& user, int directory) {
+  struct stat status {};
+  if (::fstat(directory, &status) != 0) {
+    return errno_error("fstat");
+  }
+  return user.uid == 0 && status.st_uid != 0 ? rights_of(status.st_uid) : user;
+}
+
 Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
   const auto rights = rights_of(request.user);
   if (request.create) {
@@ -51,9 +63,17 @@ Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
   if (!real_path) {
     return real_path.error();
   }
-  auto clone = clone_directory(directory->get(), *real_path, rights, request.read_only);
+  const auto owner = owner_in_worker(rights, directory->get());
+  if (!owner) {
+    return owner.error().with(*real_path);
+  }
+  auto clone = clone_directory(directory->get(), *real_path, *owner, request.read_only);
   if (!clone) {
     return clone.error();
+  }
+  if (owner->uid == 0 && clone->mapped && !request.create) {
+    clone->note += clone->note.empty() ? "" : "; ";
+    clone->note += "what agents make there belongs to root";
   }
   TaskOutput output;
   output.fds.push_back(std::move(clone->tree));

@@ -17,7 +17,10 @@ struct DetachedMount {
   UniqueFd tree;
   /** Where the directory really was when it was opened. */
   std::string real_path;
-  /** Whether the owner's uid and gid appear as the worker's. If not, the worker's programs must run as the owner. */
+  /**
+   * Whether the user's uid and gid appear as the worker's, or, where root uses somebody's directory, its owner's. If
+   * not, the worker's programs must run as the user.
+   */
   bool mapped = false;
   /** The primary group of the user whose rights were used. */
   gid_t group = 0;

@@ -243,6 +243,17 @@ TEST_F(BinderTest, roots_directories_are_mapped_as_well) {
   EXPECT_EQ(stat_text(folder_ / "of-root/new"), "0:0");
 }
 
+TEST_F(BinderTest, in_a_directory_of_somebody_root_makes_files_of_theirs) {
+  const FakeContainer container(folder_ / "root");
+  auto mount = open(project_, 0);
+  ASSERT_TRUE(mount) << mount.error().message;
+  EXPECT_TRUE(mount->mapped);
+  ASSERT_TRUE(place(container.pid(), std::move(mount->tree)));
+  EXPECT_EQ(container.run_as(1000, [] { return stat_text("/workspace/old"); }), "1000:1000");
+  EXPECT_EQ(container.run_as(1000, [] { return create_text("/workspace/new"); }), "created");
+  EXPECT_EQ(stat_text(project_ + "/new"), "1234:1234");
+}
+
 TEST_F(BinderTest, set_uid_programs_and_devices_have_no_power) {
   const FakeContainer container(folder_ / "root");
   auto mount = open(project_);
