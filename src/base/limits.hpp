@@ -29,6 +29,10 @@ inline constexpr std::size_t workers_per_owner = 64;
 inline constexpr std::size_t workers_total = 256;
 /** Programs at once in one worker. */
 inline constexpr std::size_t execs_per_worker = 64;
+/** Open streams of output: each is a connection to the engine and two descriptors, until its reader closes it. */
+inline constexpr std::size_t log_streams_per_worker = 16;
+/** The same of all workers of one owner, those that are removed and still being read included. */
+inline constexpr std::size_t log_streams_per_owner = 128;
 /** Sessions of one worker with MCP servers: each Claude process opens one a server. */
 inline constexpr std::size_t sessions_per_worker = 64;
 /** Requests a session may have open at one server. */

@@ -103,7 +103,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  [this](pid_t pid) {
                    const auto used = usage_.read(pid);
                    return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
-                 }}),
+                 },
+                 [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
@@ -126,6 +127,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
       interrupt_(loop, SIGINT, "SIGINT", [this] { stop(); }),
       hangup_(loop, SIGHUP, "SIGHUP", [this] { reload([](const Result<void>&) {}); }) {
   log::set_max_level(config_.log_level);
+  log::info({{names::field_message_id, names::message_id_config_loaded}}, "configuration read from {} and {}",
+            places_.vendor_dir, places_.config_dir);
   for (const auto& note : config_.mcp.notes) {
     log::notice({}, "{}", note);
   }
@@ -160,9 +163,10 @@ void Daemon::reload(Done<void> done) {
   const auto result = apply_config();
   host::notify_ready(status());
   if (result) {
-    log::info({}, "configuration read again");
+    log::info({{names::field_message_id, names::message_id_config_loaded}}, "configuration read again");
   } else {
-    log::error({}, "configuration: {}; the old settings stay", result.error().message);
+    log::error({{names::field_message_id, names::message_id_config_refused}},
+               "configuration: {}; the old settings stay", result.error().message);
   }
   status_changed();
   event::post(loop_, "reload", [result, done = std::move(done)] { done(result); });
@@ -267,7 +271,8 @@ std::string Daemon::status() const {
 // --- news of the parts ---------------------------------------------------------------------------------------------
 
 void Daemon::on_engine_up(const worker::EngineInfo& info) {
-  log::info({}, "container engine {} (API {}, {}, cgroup v{}) connected", info.version, info.api_version,
+  log::info({{names::field_message_id, names::message_id_engine_connected}},
+            "container engine {} (API {}, {}, cgroup v{}) connected", info.version, info.api_version,
             info.storage_driver, info.cgroup_version);
   registry_.reconcile([this](const Result<void>& result) { reconciled(result); });
   status_changed();
@@ -284,7 +289,7 @@ void Daemon::reconciled(const Result<void>& result) {
 
 void Daemon::on_engine_down(const Error& reason) {
   engine_reason_ = reason.message;
-  log::error({}, "container engine: {}", reason.message);
+  log::error({{names::field_message_id, names::message_id_engine_lost}}, "container engine: {}", reason.message);
   parent_.on_engine_down();
   become_ready("without the container engine");
   status_changed();
@@ -335,6 +340,9 @@ void Daemon::on_namespace(bool available) {
     }
   }
   supervisor_.set_network_namespace(std::move(network));
+  if (available) {
+    registry_.on_parent_replaced();
+  }
 }
 
 void Daemon::on_server_added(const server::Server& server) {

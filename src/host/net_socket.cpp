@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,6 +50,16 @@ Result<UniqueFd> open_network_namespace(pid_t pid) {
                                              : errno_error(fmt::format("the network namespace of process {}", pid));
   }
   return fd;
+}
+
+std::optional<bool> same_network(pid_t one, pid_t other) {
+  struct stat first {};
+  struct stat second {};
+  if (::stat(fmt::format("/proc/{}/ns/net", one).c_str(), &first) != 0 ||
+      ::stat(fmt::format("/proc/{}/ns/net", other).c_str(), &second) != 0) {
+    return std::nullopt;
+  }
+  return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
 NetSockets::NetSockets(event::Loop& loop) : tasks_(loop) {}

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace hal::host {
 
@@ -29,5 +30,8 @@ class NetSockets {
 
 /** The network namespace of a process, kept alive by the descriptor; unavailable if there is no such process. */
 [[nodiscard]] Result<UniqueFd> open_network_namespace(pid_t pid);
+
+/** Whether two processes share a network namespace; nothing where one of them has none to look at (any more). */
+[[nodiscard]] std::optional<bool> same_network(pid_t one, pid_t other);
 
 }  // namespace hal::host

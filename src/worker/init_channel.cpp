@@ -1,5 +1,6 @@
 #include "worker/init_channel.hpp"
 
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 
@@ -20,6 +21,8 @@ constexpr auto start_deadline = std::chrono::seconds(20);
 constexpr auto settle_time = std::chrono::seconds(2);
 /** Endings remembered for those who ask late. */
 constexpr std::size_t remembered_endings = 256;
+/** With the worker's own command. */
+constexpr std::size_t max_programs = limits::execs_per_worker + 1;
 
 }  // namespace
 
@@ -82,6 +85,8 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
   Result<void> sent;
   if (!connected()) {
     sent = Error{Errc::disconnected, "the worker's init is not connected"};
+  } else if (running_.size() + pending_.size() >= max_programs) {
+    sent = Error{Errc::limit, fmt::format("{} programs run in the worker already", limits::execs_per_worker)};
   } else if (auto datagram = init::encode(request); !datagram) {
     sent = datagram.error();
   } else {
@@ -131,11 +136,23 @@ Result<void> InitChannel::resize(ExecId id, TerminalSize size) {
 void InitChannel::on_message(io::Message message) {
   const auto record = init::decode_record(message.bytes);
   if (!record || message.fds.size() != init::fds_with(*record)) {
-    log::warning({}, "{}: a malformed record; connection closed", name_);
-    channel_.reset();
-    return;
+    return reject("a malformed record");
   }
   on_record(*record, std::move(message.fds));
+}
+
+void InitChannel::reject(std::string_view what) {
+  log::warning({}, "{}: {}; connection closed", name_, what);
+  on_closed({Errc::protocol, std::string(what)});
+}
+
+bool InitChannel::note_running(ExecId id) {
+  if (!running_.contains(id) && running_.size() >= max_programs) {
+    return false;
+  }
+  running_.try_emplace(id);
+  confirmed_[id] = true;
+  return true;
 }
 
 void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fds) {
@@ -146,12 +163,14 @@ void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fd
       callbacks_.on_connected((record.flags & init::record_main_started) != 0);
       break;
     case init::RecordKind::running:
-      running_.try_emplace(record.id);
-      confirmed_[record.id] = true;
+      if (!note_running(record.id)) {
+        reject("more programs than there may be");
+      }
       break;
     case init::RecordKind::started:
-      running_.try_emplace(record.id);
-      confirmed_[record.id] = true;
+      if (!note_running(record.id)) {
+        return reject("more programs than there may be");
+      }
       finish_start(record.id, Stream{fds.empty() ? UniqueFd() : std::move(fds.front()), record.id});
       break;
     case init::RecordKind::failed:

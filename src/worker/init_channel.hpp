@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hal::worker {
@@ -43,7 +44,7 @@ class InitChannel {
 
   /**
    * Sends a main or exec request, whose id this chooses, and answers when the program runs, with its id and, for a
-   * terminal, the pty. Errors: what execve said (not_found, denied …), busy at the limit of programs, disconnected,
+   * terminal, the pty. Errors: what execve said (not_found, denied …), limit at limits::execs_per_worker, disconnected,
    * timed_out.
    */
   void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done);
@@ -65,6 +66,9 @@ class InitChannel {
   void adopt_connection(UniqueFd connection);
   void on_message(io::Message message);
   void on_record(const init::Record& record, std::vector<UniqueFd> fds);
+  /** Whether the worker may run this program too: it is known, or there is room. */
+  [[nodiscard]] bool note_running(ExecId id);
+  void reject(std::string_view what);
   void on_closed(const Error& reason);
   void finish_start(ExecId id, Result<Stream> result);
   void finish_exec(ExecId id, int code);

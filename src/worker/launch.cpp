@@ -17,6 +17,8 @@ namespace {
 
 /** hal9000-init starts in a millisecond; a machine under load takes longer. */
 constexpr auto init_deadline = std::chrono::seconds(15);
+/** It reads and writes one file, in a home that may be on a slow network, or be a trap like a named pipe. */
+constexpr auto configure_deadline = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -52,12 +54,17 @@ Launch::Launch(const Context& context, Worker worker, InitChannel& init, Contain
       parent_(std::move(parent)),
       workspace_(std::move(workspace)),
       done_(std::move(done)),
-      init_deadline_(context.loop, "worker init deadline", [this] {
-        fail({Errc::timed_out, "the container runs, but its hal9000-init did not connect"});
+      deadline_(context.loop, "worker launch deadline", [this] {
+        fail({Errc::timed_out, overdue_});
       }) {
   worker_.container = {};
   worker_.pid = 0;
   open_home();
+}
+
+void Launch::set_deadline(std::chrono::milliseconds delay, std::string overdue) {
+  overdue_ = std::move(overdue);
+  deadline_.arm(delay);
 }
 
 void Launch::cancel(const Error& error) {
@@ -145,14 +152,14 @@ void Launch::await_init() {
     return;
   }
   awaiting_init_ = true;
-  init_deadline_.arm(init_deadline);
+  set_deadline(init_deadline, "the container runs, but its hal9000-init did not connect");
 }
 
 void Launch::on_init_connected() {
   connected_ = true;
   if (awaiting_init_) {
     awaiting_init_ = false;
-    init_deadline_.disarm();
+    deadline_.disarm();
     place();
   }
 }
@@ -184,7 +191,12 @@ void Launch::configure() {
     if (failed(stream, "merge the Claude configuration")) {
       return;
     }
+    set_deadline(configure_deadline, "merge the Claude configuration: hal9000-mcp configure did not end");
     init_.wait(stream->id, alive_.wrap([this](Result<int> code) {
+      if (!deadline_.armed()) {
+        return;  // it came too late: the launch has failed
+      }
+      deadline_.disarm();
       if (failed(code, "merge the Claude configuration")) {
         return;
       }
@@ -215,7 +227,7 @@ void Launch::start_main() {
 
 void Launch::fail(const Error& error) {
   awaiting_init_ = false;
-  init_deadline_.disarm();
+  deadline_.disarm();
   if (worker_.container.value.empty()) {
     return finish(error);
   }

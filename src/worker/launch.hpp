@@ -9,6 +9,7 @@
 #include "worker/settings.hpp"
 #include "worker/worker.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -55,6 +56,7 @@ class Launch {
   bool failed(const Result<T>& result, std::string_view step);
   void fail(const Error& error);
   void finish(Result<Worker> result);
+  void set_deadline(std::chrono::milliseconds delay, std::string overdue);
 
   Context context_;
   Worker worker_;
@@ -66,7 +68,9 @@ class Launch {
   std::optional<Error> cancelled_;
   bool connected_ = false;
   bool awaiting_init_ = false;
-  event::Timer init_deadline_;
+  /** Of the step under way that has none of its own, and what to say then. */
+  event::Timer deadline_;
+  std::string overdue_;
   Alive alive_;
 };
 

@@ -29,6 +29,14 @@ struct LiveRegistry::Entry {
   bool out_of_memory = false;
   /** Frozen by the engine: runs, but its init cannot answer. */
   bool paused = false;
+  /** In the network of a namespace holder that is no more. */
+  bool cut_off = false;
+  /** Of a restart: what happens to the old container is of no interest. */
+  bool replacing = false;
+  /** What the launch found worth telling. */
+  std::string note;
+  /** How the worker's command ended, once its init has said so. */
+  std::string command_end;
   /** The caller's directory until it has been opened. */
   UniqueFd directory;
   std::vector<Done<WorkerId>> spawn_waiters;

@@ -99,7 +99,9 @@ void LiveRegistry::reconcile(Done<void> done) {
         log::warning({{names::field_worker, id.value}}, "container {} belongs to no known worker; removing it",
                      container.id.value.substr(0, 12));
         parts_.runtime.remove(container.id, true, [](const Result<void>&) {});
-        remove_run_folder(parts_.settings, id);
+        if (text::is_name(id.value)) {  // whoever made the container chose the label
+          remove_run_folder(parts_.settings, id);
+        }
       }
     }
     std::vector<WorkerId> ids;
@@ -148,11 +150,15 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
 
 void LiveRegistry::on_container_event(const ContainerEvent& event) {
   Entry* found = entry_of(event.id);
-  if (found == nullptr || found->launch) {
+  if (found == nullptr || found->launch || found->replacing) {
     return;  // a launch asks the engine itself
   }
   if (event.kind == ContainerEvent::Kind::out_of_memory) {
     found->out_of_memory = true;
+    log::warning({{names::field_worker, found->worker.id.value},
+                  {names::field_message_id, names::message_id_worker_out_of_memory}},
+                 "worker {} has reached its limit of {} bytes of memory", found->worker.name,
+                 found->worker.limits.memory_bytes);
     if (listener_ != nullptr) {
       listener_->on_limit_hit(found->worker.id, "memory");
     }
@@ -169,7 +175,7 @@ void LiveRegistry::refresh(const WorkerId& id, Done<void> done) {
   const ContainerId container = found->worker.container;
   const auto inspected = [this, id, container, done = std::move(done)](Result<ContainerInfo> info) {
     Entry* now = entry(id);
-    if (now == nullptr || now->worker.container != container || now->launch) {
+    if (now == nullptr || now->worker.container != container || now->launch || now->replacing) {
       return done({});
     }
     if (!info && info.error().code == Errc::not_found) {
@@ -197,7 +203,8 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       entry.paused = info.status == ContainerStatus::paused;
       if (worker.state != State::stopping) {
         worker.state = State::running;
-        worker.reason = entry.paused ? "paused" : "";
+        check_network(entry);
+        worker.reason = remark(entry);
       }
       if (entry.init) {
         entry.init->set_container_pid(info.pid);
@@ -211,14 +218,46 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       if (worker.state == State::exited) {
         return;
       }
-      std::string reason = worker.reason;
+      std::string reason = entry.command_end;
       if (info.oom_killed || (entry.out_of_memory && info.exit_code == 137)) {
         reason = fmt::format("out of memory: more than {} bytes were used", worker.limits.memory_bytes);
-      } else if (reason.empty() || entry.paused) {
+      } else if (reason.empty()) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
       ended(entry, State::exited, info.exit_code, std::move(reason));
       break;
+    }
+  }
+}
+
+std::string LiveRegistry::remark(const Entry& entry) {
+  if (entry.paused) {
+    return "paused";
+  }
+  return entry.cut_off ? "cut off from ChromaDB, for it runs in the network of a parent that has been replaced; "
+                         "a restart of the worker joins it to the new one"
+                       : entry.note;
+}
+
+void LiveRegistry::check_network(Entry& entry) {
+  Worker& worker = entry.worker;
+  const bool was = entry.cut_off;
+  entry.cut_off = worker.network == Network::parent && worker.pid > 0 && !parts_.in_parent_network(worker.pid);
+  if (entry.cut_off && !was) {
+    log::warning({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_cut_off}},
+                 "worker {} is still in the network of a parent that has been replaced, without ChromaDB; restart it",
+                 worker.name);
+  }
+}
+
+void LiveRegistry::on_parent_replaced() {
+  for (const auto& [id, entry] : entries_) {
+    if (entry->worker.state == State::running && !entry->launch) {
+      check_network(*entry);
+      if (auto reason = remark(*entry); reason != entry->worker.reason) {
+        entry->worker.reason = std::move(reason);
+        changed(*entry);
+      }
     }
   }
 }
@@ -229,9 +268,9 @@ void LiveRegistry::lost_container(Entry& entry) {
     ended(entry, State::failed, entry.worker.exit_code, removed);
   } else {
     entry.worker.reason += "; " + removed;  // its exit code is known and stays true
-    changed(entry);
   }
   entry.worker.container = {};
+  changed(entry);
 }
 
 void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string reason) {
@@ -245,7 +284,8 @@ void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string r
     entry.init.reset();
   }
   remove_run_folder(parts_.settings, worker.id);
-  log::info({{names::field_worker, worker.id.value}}, "worker {} is {}: {}", worker.name, name(state), worker.reason);
+  log::info({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_ended}},
+            "worker {} is {}: {}", worker.name, name(state), worker.reason);
   if (!worker.container.value.empty()) {
     (void)save_record(records(), worker);
   }

@@ -34,6 +34,8 @@ class LiveRegistry final : public Registry {
     std::function<std::vector<std::string>()> servers;
     /** What the processes of a container use, by its PID 1. */
     std::function<ContainerUsage(pid_t)> usage;
+    /** Whether the process is in the network of the parent as it is now; also where that cannot be told. */
+    std::function<bool(pid_t)> in_parent_network;
   };
 
   explicit LiveRegistry(Parts parts);
@@ -43,6 +45,8 @@ class LiveRegistry final : public Registry {
   void reconcile(Done<void> done);
   /** A hint that something happened to a container. */
   void on_container_event(const ContainerEvent& event);
+  /** Another namespace holder runs: workers of its predecessor's network say in their reason that they are cut off. */
+  void on_parent_replaced();
 
   void set_listener(Listener* listener) override { listener_ = listener; }
   [[nodiscard]] const Worker* find(const WorkerId& id) const override;
@@ -59,6 +63,7 @@ class LiveRegistry final : public Registry {
   Result<void> resize(const WorkerId& id, ExecId exec, TerminalSize size) override;
   void send(const WorkerId& id, std::string text, Done<void> done) override;
   void capture(const WorkerId& id, std::uint32_t lines, Done<std::string> done) override;
+  /** Errc::limit at limits::log_streams_per_worker and _per_owner. */
   void logs(const WorkerId& id, LogOptions options, Done<UniqueFd> done) override;
   void stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) override;
   void kill(const WorkerId& id, std::string signal, Done<void> done) override;
@@ -70,6 +75,11 @@ class LiveRegistry final : public Registry {
 
  private:
   struct Entry;
+  struct LogStream {
+    WorkerId worker;
+    uid_t owner = 0;
+    OperationHandle handle;
+  };
 
   [[nodiscard]] Entry* entry(const WorkerId& id) const;
   [[nodiscard]] Entry* entry_of(const ContainerId& container) const;
@@ -83,6 +93,7 @@ class LiveRegistry final : public Registry {
 
   [[nodiscard]] Result<Worker> plan(const SpawnRequest& request) const;
   [[nodiscard]] Result<void> check_room(uid_t owner);
+  [[nodiscard]] Result<void> check_log_streams(const Worker& worker) const;
   void opened(const WorkerId& id, Result<DetachedMount> mount);
   [[nodiscard]] Result<void> claim_name(Entry& entry);
   [[nodiscard]] Result<void> open_init_channel(Entry& entry);
@@ -94,6 +105,9 @@ class LiveRegistry final : public Registry {
   void refresh(const WorkerId& id, Done<void> done);
   void apply(Entry& entry, const ContainerInfo& info);
   void ended(Entry& entry, State state, int exit_code, std::string reason);
+  /** The reason of a worker that runs: what its owner should know of it, or empty. */
+  [[nodiscard]] static std::string remark(const Entry& entry);
+  void check_network(Entry& entry);
   void lost_container(Entry& entry);
   void run_tool(Entry& entry, std::vector<std::string> argv, std::size_t max_output, Done<std::string> done);
 
@@ -105,7 +119,7 @@ class LiveRegistry final : public Registry {
   Listener* listener_ = nullptr;
   std::map<WorkerId, std::unique_ptr<Entry>> entries_;
   std::map<std::uint64_t, std::unique_ptr<OutputReader>> readers_;
-  std::map<std::uint64_t, OperationHandle> log_streams_;
+  std::map<std::uint64_t, LogStream> log_streams_;
   std::uint64_t next_serial_ = 1;
   Alive alive_;
 };

@@ -70,7 +70,7 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   if (found == nullptr || !found->announced) {
     return answer(std::move(done), Result<void>(Error{Errc::not_found, "there is no worker " + id.value}));
   }
-  if (found->launch || found->worker.state == State::stopping) {
+  if (found->launch || found->worker.state == State::stopping || found->worker.state == State::creating) {
     return answer(
         std::move(done),
         Result<void>(Error{Errc::busy, fmt::format("worker {} is {}", found->worker.name, name(found->worker.state))}));
@@ -78,25 +78,33 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   found->worker.state = State::creating;
   found->worker.reason = "restarting";
   ++found->worker.restarts;
+  found->replacing = true;
   changed(*found);
   const auto removed = [this, id, done = std::move(done)](Result<void> result) {
-    if (entry(id) == nullptr) {
+    Entry* now = entry(id);
+    if (now == nullptr) {
       return done(Error{Errc::not_found, "the worker was removed"});
     }
-    if (!result) {
+    now->replacing = false;
+    if (!result) {  // then the old container is what there is
       refresh(id, [done, result](const Result<void>&) { done(result.error()); });
       return;
     }
+    if (now->init) {
+      now->init->fail_all({Errc::cancelled, "the worker is being restarted"});
+      now->init.reset();
+    }
+    now->worker.container = {};
+    now->worker.pid = 0;
+    now->out_of_memory = now->paused = now->cut_off = false;
+    now->note.clear();
+    now->command_end.clear();
     reopen(id, done);
   };
-  if (found->init) {
-    found->init->fail_all({Errc::cancelled, "the worker is being restarted"});
-    found->init.reset();
-  }
   if (found->worker.container.value.empty()) {
     answer(Done<void>(alive_.wrap(removed)), Result<void>());
   } else {
-    parts_.runtime.remove(std::exchange(found->worker.container, {}), true, alive_.wrap(removed));
+    parts_.runtime.remove(found->worker.container, true, alive_.wrap(removed));
   }
 }
 

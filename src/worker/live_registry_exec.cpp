@@ -1,5 +1,6 @@
 // The part of LiveRegistry that talks to programs inside workers.
 
+#include "base/limits.hpp"
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "io/listener.hpp"
@@ -36,11 +37,19 @@ std::vector<std::string> tmux(std::initializer_list<std::string> arguments) {
 
 LiveRegistry::Entry* LiveRegistry::awake(const WorkerId& id, const Done<Stream>& done) {
   Entry* found = running(id, done);
-  if (found != nullptr && found->paused) {
-    answer(done, Result<Stream>(Error{Errc::busy, "worker " + found->worker.name + " is paused"}));
+  Result<Stream> error = Error{Errc::busy, ""};
+  if (found == nullptr) {
     return nullptr;
   }
-  return found;
+  if (found->paused) {
+    error = Error{Errc::busy, "worker " + found->worker.name + " is paused"};
+  } else if (!found->init) {
+    error = Error{Errc::unavailable, "worker " + found->worker.name + ": its control socket could not be opened"};
+  } else {
+    return found;
+  }
+  answer(done, std::move(error));
+  return nullptr;
 }
 
 void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string term, Done<Stream> done) {
@@ -166,11 +175,31 @@ void LiveRegistry::capture(const WorkerId& id, std::uint32_t lines, Done<std::st
   }
 }
 
+Result<void> LiveRegistry::check_log_streams(const Worker& worker) const {
+  std::size_t of_worker = 0;
+  std::size_t of_owner = 0;
+  for (const auto& [serial, stream] : log_streams_) {
+    of_worker += stream.worker == worker.id ? 1U : 0U;
+    of_owner += stream.owner == worker.owner ? 1U : 0U;
+  }
+  if (of_worker >= limits::log_streams_per_worker) {
+    return Error{Errc::limit, fmt::format("{} log streams of worker {} are open already", of_worker, worker.name)};
+  }
+  if (of_owner >= limits::log_streams_per_owner) {
+    return Error{Errc::limit,
+                 fmt::format("{} log streams of workers of uid {} are open already", of_owner, worker.owner)};
+  }
+  return {};
+}
+
 void LiveRegistry::logs(const WorkerId& id, LogOptions options, Done<UniqueFd> done) {
   const Entry* found = entry(id);
   if (found == nullptr || !found->announced || found->worker.container.value.empty()) {
     return answer(std::move(done),
                   Result<UniqueFd>(Error{Errc::not_found, "worker " + id.value + " has no container"}));
+  }
+  if (const auto room = check_log_streams(found->worker); !room) {
+    return answer(std::move(done), Result<UniqueFd>(room.error()));
   }
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) {
@@ -178,7 +207,9 @@ void LiveRegistry::logs(const WorkerId& id, LogOptions options, Done<UniqueFd> d
   }
   const std::uint64_t serial = next_serial_++;
   const auto finished = [this, serial](const Result<void>&) { log_streams_.erase(serial); };
-  log_streams_[serial] = parts_.runtime.logs(found->worker.container, options, UniqueFd(fds[1]), alive_.wrap(finished));
+  log_streams_[serial] = {
+      found->worker.id, found->worker.owner,
+      parts_.runtime.logs(found->worker.container, options, UniqueFd(fds[1]), alive_.wrap(finished))};
   answer(std::move(done), Result<UniqueFd>(UniqueFd(fds[0])));
 }
 

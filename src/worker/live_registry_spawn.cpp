@@ -20,6 +20,9 @@ namespace hal::worker {
 
 namespace {
 
+/** Workers made while the removal of ended ones, which make room for them, is under way. */
+constexpr std::size_t room_ahead = 8;
+
 std::uint64_t now_usec() {
   const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count());
@@ -81,7 +84,9 @@ Result<void> LiveRegistry::check_room(uid_t owner) {
   if (owned < limits::workers_per_owner && entries_.size() < limits::workers_total) {
     return {};
   }
-  if (oldest_ended != nullptr) {
+  const bool removals_fail =
+      owned >= limits::workers_per_owner + room_ahead || entries_.size() >= limits::workers_total + room_ahead;
+  if (oldest_ended != nullptr && !removals_fail) {
     remove(oldest_ended->worker.id, [](const Result<void>&) {});
     return {};
   }
@@ -193,13 +198,14 @@ void LiveRegistry::launch(Entry& entry, DetachedMount workspace, Done<void> done
       return done(result.error());
     }
     launched->worker = *std::move(result);
+    launched->note = launched->worker.reason;
     if (const auto saved = save_record(records(), launched->worker); !saved) {
       log::error({{names::field_worker, id.value}}, "worker {}: {}; a restart of the daemon would end it",
                  launched->worker.name, saved.error().message);
     }
-    log::info({{names::field_worker, id.value}}, "worker {} runs for uid {} on {} (container {})",
-              launched->worker.name, launched->worker.owner, text::printable(launched->worker.workspace),
-              launched->worker.container.value.substr(0, 12));
+    log::info({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_running}},
+              "worker {} runs for uid {} on {} (container {})", launched->worker.name, launched->worker.owner,
+              text::printable(launched->worker.workspace), launched->worker.container.value.substr(0, 12));
     changed(*launched);
     done({});
   };
@@ -215,8 +221,8 @@ void LiveRegistry::finish_spawn(const WorkerId& id, const Result<void>& result) 
   }
   const auto waiters = std::exchange(found->spawn_waiters, {});
   if (!result) {
-    log::warning({{names::field_worker, id.value}}, "a worker for uid {} could not be made: {}", found->worker.owner,
-                 result.error().message);
+    log::warning({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_not_made}},
+                 "a worker for uid {} could not be made: {}", found->worker.owner, result.error().message);
     if (found->answer_early && found->announced && !found->removed) {
       ended(*found, State::failed, 0, result.error().message);
     } else {
@@ -240,7 +246,7 @@ Result<void> LiveRegistry::open_init_channel(Entry& entry) {
                                     [this, id](const process::ExitStatus& status) {
                                       Entry* found = this->entry(id);
                                       if (found != nullptr && found->worker.state == State::running) {
-                                        found->worker.reason = "the command " + status.describe();
+                                        found->command_end = "the command " + status.describe();
                                       }
                                     }});
   if (!channel) {

@@ -107,5 +107,11 @@ TEST_F(NetSocketTest, without_a_process_there_is_no_network) {
   }
 }
 
+TEST_F(NetSocketTest, networks_are_told_apart) {
+  EXPECT_EQ(same_network(::getpid(), ::getppid()), std::optional(true));
+  EXPECT_EQ(same_network(::getpid(), holder_), std::optional(false));
+  EXPECT_EQ(same_network(::getpid(), 0), std::nullopt) << "where no process is, nothing is known";
+}
+
 }  // namespace
 }  // namespace hal::host

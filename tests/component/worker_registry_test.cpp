@@ -252,6 +252,76 @@ TEST_F(RegistryFixture, RestartKeepsIdProjectAndCommandInANewContainer) {
   EXPECT_EQ(runtime.containers.size(), 1U);
 }
 
+TEST_F(RegistryFixture, ARestartThatCannotRemoveTheOldContainerKeepsTheWorker) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  const ContainerId before = registry->find(*id)->container;
+  runtime.fail("remove", {Errc::internal, "device busy"});
+  const auto result = wait([&](Done<void> done) { registry->restart(*id, std::move(done)); });
+  ASSERT_FALSE(result);
+  EXPECT_EQ(registry->find(*id)->state, State::running);
+  EXPECT_EQ(registry->find(*id)->container, before);
+  // It still starts programs.
+  std::optional<bool> started;
+  worker::ExecRequest request;
+  request.argv = {"true"};
+  registry->exec(*id, std::move(request), [&](const Result<worker::Stream>& stream) { started = stream.has_value(); });
+  ASSERT_TRUE(run_until(loop, [&] { return started.has_value(); }));
+  EXPECT_TRUE(*started);
+}
+
+TEST_F(RegistryFixture, AWorkerIsRestartedOnceAtATime) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  std::optional<Result<void>> first;
+  registry->restart(*id, [&](Result<void> result) { first = std::move(result); });
+  const auto second = wait([&](Done<void> done) { registry->restart(*id, std::move(done)); });
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Errc::busy);
+  ASSERT_TRUE(run_until(loop, [&] { return first.has_value(); }));
+  EXPECT_TRUE(*first);
+  EXPECT_EQ(runtime.containers.size(), 1U);
+}
+
+TEST_F(RegistryFixture, AReplacedParentIsToldByTheReasonUntilTheRestart) {
+  const auto id = spawn("/srv/project");
+  const auto alone = spawn("/srv/alone", [](worker::SpawnRequest& r) { r.network = worker::Network::isolated; });
+  ASSERT_TRUE(id && alone);
+  registry->on_parent_replaced();
+  EXPECT_EQ(registry->find(*id)->reason, "") << "a parent that is the same as before";
+  recorder.events.clear();
+
+  in_parent_network = false;
+  registry->on_parent_replaced();
+  EXPECT_NE(registry->find(*id)->reason.find("replaced"), std::string::npos) << registry->find(*id)->reason;
+  EXPECT_EQ(registry->find(*id)->state, State::running) << "it goes on";
+  EXPECT_EQ(recorder.events, std::vector<std::string>{"changed running"});
+  EXPECT_EQ(registry->find(*alone)->reason, "");
+
+  // A later look at the container does not forget it, nor does a restart of the daemon.
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->pause(*id, std::move(done)); }));
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->reason == "paused"; }));
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->resume(*id, std::move(done)); }));
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->reason.find("replaced") != std::string::npos; }));
+  restart_daemon();
+  ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+  EXPECT_NE(registry->find(*id)->reason.find("replaced"), std::string::npos) << registry->find(*id)->reason;
+
+  in_parent_network = true;  // its new container joins the new parent
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->restart(*id, std::move(done)); }));
+  EXPECT_EQ(registry->find(*id)->reason, "");
+}
+
+TEST_F(RegistryFixture, TheEndOfTheCommandIsTheReasonWhateverWasSaidBefore) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  in_parent_network = false;
+  registry->on_parent_replaced();
+  runtime.die(registry->find(*id)->container, 3);
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->state == State::exited; }));
+  EXPECT_NE(registry->find(*id)->reason.find("code 3"), std::string::npos) << registry->find(*id)->reason;
+}
+
 TEST_F(RegistryFixture, CallsInTheWrongStateSayWhichStateItIs) {
   const auto id = spawn("/srv/project");
   ASSERT_TRUE(id);
@@ -285,6 +355,72 @@ TEST_F(RegistryFixture, APausedWorkerStartsNoProgramsUntilItIsResumed) {
   ASSERT_TRUE(wait([&](Done<void> done) { registry->resume(*id, std::move(done)); }));
   ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->reason.empty(); }));
   EXPECT_TRUE(start());
+}
+
+TEST_F(RegistryFixture, LogStreamsAreCountedUntilTheyEnd) {
+  const auto id = spawn("/srv/project");
+  const auto other = spawn("/srv/other");
+  ASSERT_TRUE(id && other);
+  const auto open = [this](const WorkerId& worker) {
+    std::optional<Result<UniqueFd>> answer;
+    registry->logs(worker, {}, [&answer](Result<UniqueFd> result) { answer = std::move(result); });
+    EXPECT_TRUE(run_until(loop, [&answer] { return answer.has_value(); }));
+    return *std::move(answer);
+  };
+  runtime.hold("logs");  // they stay open
+  for (std::size_t i = 0; i < limits::log_streams_per_worker; ++i) {
+    ASSERT_TRUE(open(*id)) << i;
+  }
+  const auto refused = open(*id);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::limit);
+  EXPECT_NE(refused.error().message.find("16"), std::string::npos) << refused.error().message;
+  EXPECT_TRUE(open(*other)) << "another worker has its own bound";
+  runtime.release("logs");
+  run_ready(loop);
+  EXPECT_TRUE(open(*id)) << "those that ended make room";
+}
+
+TEST_F(RegistryFixture, ProgramsOfAWorkerAreBoundedHereToo) {
+  init_stays_running = true;
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id) << id.error().message;
+  const auto start = [&] {
+    std::optional<Result<worker::Stream>> answer;
+    worker::ExecRequest request;
+    request.argv = {"cat"};
+    registry->exec(*id, std::move(request), [&answer](Result<worker::Stream> result) { answer = std::move(result); });
+    EXPECT_TRUE(run_until(loop, [&answer] { return answer.has_value(); }));
+    return *std::move(answer);
+  };
+  for (std::size_t i = 0; i < limits::execs_per_worker; ++i) {
+    ASSERT_TRUE(start()) << i;
+  }
+  const auto refused = start();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::limit);
+  EXPECT_NE(refused.error().message.find("64"), std::string::npos) << refused.error().message;
+}
+
+/** What runs in the worker may have taken its init over. */
+TEST_F(RegistryFixture, AnInitThatClaimsProgramsWithoutEndIsCutOff) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id) << id.error().message;
+  for (std::uint64_t i = 1; i < limits::execs_per_worker; ++i) {
+    init::Record record;
+    record.kind = init::RecordKind::running;
+    record.id = ExecId{i};
+    inits.at(0)->send(record);
+  }
+  run_ready(loop);
+  EXPECT_FALSE(inits.at(0)->closed) << "so many there may be";
+  for (std::uint64_t i = 1000; i < 1000 + 2; ++i) {
+    init::Record record;
+    record.kind = init::RecordKind::running;
+    record.id = ExecId{i};
+    inits.at(0)->send(record);
+  }
+  EXPECT_TRUE(run_until(loop, [this] { return inits.at(0)->closed; }));
 }
 
 TEST_F(RegistryFixture, WithoutMappedIdsTheContainerRunsAsTheOwnerButNeverAsRoot) {

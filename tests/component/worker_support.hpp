@@ -66,7 +66,8 @@ class FakeInit {
  public:
   FakeInit(event::Loop& loop, const std::string& socket)
       : channel_(loop, *io::connect_unix(socket, SOCK_SEQPACKET), "fake init",
-                 {[this](io::Message message) { on_request(std::move(message)); }, [](const Error&) {}}) {
+                 {[this](io::Message message) { on_request(std::move(message)); },
+                  [this](const Error&) { closed = true; }}) {
     init::Record hello;
     hello.kind = init::RecordKind::hello;
     send(hello);
@@ -78,6 +79,9 @@ class FakeInit {
   std::map<std::string, int> failures;
   std::map<std::string, int> exit_codes;
   std::vector<init::Request> requests;
+  /** Programs run on instead of ending at once; the merge of the configuration ends all the same. */
+  bool stays_running = false;
+  bool closed = false;
 
  private:
   void on_request(io::Message message) {
@@ -92,7 +96,7 @@ class FakeInit {
     }
     record.kind = init::RecordKind::started;
     send(record);
-    if (request.kind == init::RequestKind::exec) {
+    if (request.kind == init::RequestKind::exec && (!stays_running || request.argv.back() == "configure")) {
       record.kind = init::RecordKind::exited;
       record.status = exit_codes[request.argv[0]] << 8;
       send(record);
@@ -134,6 +138,7 @@ struct RegistryFixture : public ::testing::Test {
         inits.push_back(std::make_unique<FakeInit>(loop, spec.binds.at(0).source + "/control.sock"));
         inits.back()->failures = init_failures;
         inits.back()->exit_codes = init_exit_codes;
+        inits.back()->stays_running = init_stays_running;
       }
       return ::getpid();  // whose connection the registry will accept
     };
@@ -145,7 +150,8 @@ struct RegistryFixture : public ::testing::Test {
     registry.reset();
     registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
         loop, runtime, binder, settings, [this] { return parent; },
-        [] { return std::vector<std::string>{"memory-bank"}; }, [](pid_t) { return worker::ContainerUsage{}; }});
+        [] { return std::vector<std::string>{"memory-bank"}; }, [](pid_t) { return worker::ContainerUsage{}; },
+        [this](pid_t) { return in_parent_network; }});
     registry->set_listener(&recorder);
     forwarder.registry = registry.get();
     runtime.set_listener(&forwarder);
@@ -192,9 +198,11 @@ struct RegistryFixture : public ::testing::Test {
   ContainerId parent{"holder"};
   RegistryRecorder recorder;
   Forwarder forwarder;
+  bool in_parent_network = true;
   bool connect_init = true;
   std::map<std::string, int> init_failures;
   std::map<std::string, int> init_exit_codes;
+  bool init_stays_running = false;
   std::vector<std::unique_ptr<FakeInit>> inits;
   std::unique_ptr<worker::LiveRegistry> registry;
 };
