@@ -20,9 +20,15 @@ bool is_live(const worker::Worker& worker) {
 }  // namespace
 
 DataPlane::DataPlane(event::Loop& loop, worker::Registry& registry, GatewayHost::Options options)
-    : loop_(loop), registry_(registry), host_(loop, std::move(options), [this](UniqueFd socket) {
-        link_ =
-            std::make_unique<link::DaemonEnd>(loop_, std::move(socket), static_cast<link::DaemonEndListener&>(*this));
+    : loop_(loop),
+      registry_(registry),
+      host_(loop, std::move(options),
+            [this](UniqueFd socket) {
+              link_ = std::make_unique<link::DaemonEnd>(loop_, std::move(socket),
+                                                        static_cast<link::DaemonEndListener&>(*this));
+            }),
+      broken_(loop, "gateway link broken", [this] {
+        on_link_closed({Errc::disconnected, broken_by_});
       }) {}
 
 DataPlane::~DataPlane() = default;
@@ -45,9 +51,9 @@ void DataPlane::send(link::ToGateway message) {
     return;  // the next hello makes it good
   }
   if (const auto sent = link_->send(std::move(message)); !sent) {
-    log::error({}, "gateway: {}; connecting anew", sent.error().message);
+    broken_by_ = sent.error().message;
     link_.reset();
-    host_.reconnect();
+    broken_.schedule();
   }
 }
 
@@ -71,7 +77,8 @@ void DataPlane::call(const std::string& server, const std::string& method, const
 // --- the gateway speaks --------------------------------------------------------------------------------------------
 
 void DataPlane::on_hello(const link::GatewayHello& hello) {
-  log::info({}, "gateway connected: it has {} workers and {} server processes", hello.workers.size(),
+  log::info({{names::field_message_id, names::message_id_gateway_connected}},
+            "gateway connected: it has {} workers and {} server processes", hello.workers.size(),
             hello.instances.size());
   known_ = {hello.workers.begin(), hello.workers.end()};
   for (const auto* server : supervisor_->all()) {
@@ -144,7 +151,7 @@ void DataPlane::on_call_result(const link::CallResult& result) {
 }
 
 void DataPlane::on_link_closed(const Error& error) {
-  log::warning({}, "gateway: {}", error.message);
+  log::warning({{names::field_message_id, names::message_id_gateway_lost}}, "gateway: {}", error.message);
   link_.reset();
   known_.clear();
   for (const auto& [id, done] : std::exchange(calls_, {})) {

@@ -82,6 +82,9 @@ class DataPlane final : private link::DaemonEndListener {
   std::function<void(const std::string&)> on_statistics_;
   GatewayHost host_;
   std::unique_ptr<link::DaemonEnd> link_;
+  /** Tells that the link is gone, from the loop: it breaks inside of calls. */
+  event::Defer broken_;
+  std::string broken_by_;
   /** Workers the gateway has. */
   std::set<WorkerId> known_;
   bool workers_reconciled_ = false;

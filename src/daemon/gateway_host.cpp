@@ -42,7 +42,11 @@ void GatewayHost::reconnect() {
   if (child_ != nullptr) {
     child_->kill_group(SIGKILL);  // without its link it is of no use; its exit starts the next one
   } else if (!retry_.armed()) {
+    if (std::chrono::steady_clock::now() - started_ > stable_time) {
+      delay_ = first_delay;
+    }
     retry_.arm(delay_);
+    delay_ = std::min(delay_ * 2, last_delay);
   }
 }
 
@@ -67,7 +71,7 @@ void GatewayHost::connect_unit() {
   if (!socket) {
     return again(socket.error().message);
   }
-  delay_ = first_delay;
+  started_ = std::chrono::steady_clock::now();
   on_connected_(*std::move(socket));
 }
 

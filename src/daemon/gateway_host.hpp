@@ -30,7 +30,8 @@ class GatewayHost {
   GatewayHost(event::Loop& loop, Options options, Callback on_connected);
 
   void start();
-  /** The link has ended: connect again, or wait for the child's successor. */
+  /** The link has ended: connect again, each time later unless it was good for long, or wait for the child's successor.
+   */
   void reconnect();
   /** Ends the child, if it is one. */
   void stop();
