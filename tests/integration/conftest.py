@@ -230,17 +230,18 @@ class System:
             link = self.folder / "libexec" / pathlib.Path(program).name
             if not link.is_symlink():
                 link.symlink_to(BUILD / "src" / program)
-        environment = {**self.environment, "NOTIFY_SOCKET": str(self.folder / "notify"),
-                       "CONFIGURATION_DIRECTORY": str(self.folder / "etc"),
-                       "STATE_DIRECTORY": str(self.folder / "state"), "RUNTIME_DIRECTORY": str(self.folder / "run"),
-                       "HAL9000_DATADIR": str(self.folder / "data"),
-                       "HAL9000_LIBEXECDIR": str(self.folder / "libexec")}
         log = open(self.folder / "daemon.log", "a", encoding="utf-8")
         self.notified.clear()
-        self.daemon = self.start([BUILD / "src/daemon/hal9000d"], env=environment, stdout=log, stderr=log)
+        self.daemon = self.start([BUILD / "src/daemon/hal9000d"], env=self.daemon_environment(), stdout=log, stderr=log)
         log.close()
         self.wait_notify("READY=1")
         self.wait_servers(configuration.get("servers") or {})
+
+    def daemon_environment(self):
+        return {**self.environment, "NOTIFY_SOCKET": str(self.folder / "notify"),
+                "CONFIGURATION_DIRECTORY": str(self.folder / "etc"), "STATE_DIRECTORY": str(self.folder / "state"),
+                "RUNTIME_DIRECTORY": str(self.folder / "run"), "HAL9000_DATADIR": str(self.folder / "data"),
+                "HAL9000_LIBEXECDIR": str(self.folder / "libexec")}
 
     def wait_servers(self, names):
         """Until the gateway is connected, without which nothing of an MCP server can be started."""

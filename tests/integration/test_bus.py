@@ -7,7 +7,7 @@ import xml.dom.minidom
 
 import pytest
 
-from conftest import DEADLINE, DENIED, PREFIX, SOURCE, Failed
+from conftest import BUILD, DEADLINE, DENIED, PREFIX, SOURCE, Failed
 
 ALICE = 1  # users every machine has
 BOB = 2
@@ -44,6 +44,27 @@ def echo_servers(system, mode="shared"):
     script = system.folder / "echo.py"
     script.write_text(ECHO_SERVER)
     return {"echo": {"command": "/usr/bin/python3", "args": [str(script)], "hal9000": {"mode": mode}}}
+
+
+# -- one daemon a folder
+
+def test_a_second_daemon_on_the_same_folder_ends_at_once_and_touches_nothing(system):
+    system.start_daemon(servers=echo_servers(system))
+    root = system.caller()
+    children = f"/proc/{system.daemon.pid}/task/{system.daemon.pid}/children"
+    with open(children, encoding="ascii") as file:
+        before = file.read()
+    pid = root.get("/org/hal9000/server/echo", "org.hal9000.Server1", "MainPID")
+    second = subprocess.run([BUILD / "src/daemon/hal9000d"], env=system.daemon_environment(), capture_output=True,
+                            text=True, timeout=DEADLINE, check=False)
+    assert second.returncode == 75, second.stderr
+    assert f"{system.folder}/run" in second.stderr and f"process {system.daemon.pid}" in second.stderr
+    with open(children, encoding="ascii") as file:
+        assert file.read() == before, "the gateway or a server was replaced"
+    assert root.get("/org/hal9000/server/echo", "org.hal9000.Server1", "MainPID") == pid
+    # Neither its children nor its death keep the folder from a successor.
+    system.end_daemon(signal.SIGKILL)
+    system.start_daemon(servers=echo_servers(system))
 
 
 # -- what it shows
