@@ -5,6 +5,13 @@
 
 namespace hal::relay {
 
+namespace {
+
+/** Memory kept for the next line; a relay waits most of its life. */
+constexpr std::size_t kept_capacity = std::size_t{16} << 10;
+
+}  // namespace
+
 std::string lost_answer(std::string_view id) {
   return jsonrpc::error_response(id, jsonrpc::internal_error, "gateway restarted; the call may or may not have run") +
          "\n";
@@ -37,6 +44,9 @@ void ClientSide::sent(std::size_t count) {
     if (scanner_.at_line_end()) {
       line_sent(part);
       partial_.clear();
+      if (partial_.capacity() > kept_capacity) {
+        partial_.shrink_to_fit();
+      }
     } else if (scanner_.line_bytes() <= max_kept_line_bytes) {
       partial_.append(part);
     } else {

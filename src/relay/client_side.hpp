@@ -10,7 +10,7 @@
 namespace hal::relay {
 
 /** The handshake, and a line that was cut by a lost connection, can be sent again up to this size. */
-inline constexpr std::size_t max_kept_line_bytes = std::size_t{1} << 20;
+inline constexpr std::size_t max_kept_line_bytes = std::size_t{256} << 10;
 /** Bytes waiting in one direction before its source is no longer read. */
 inline constexpr std::size_t buffer_bytes = std::size_t{256} << 10;
 

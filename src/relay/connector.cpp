@@ -20,7 +20,13 @@ constexpr unsigned max_doublings = 6;
 
 }  // namespace
 
-Connector::Connector(std::string path) : path_(std::move(path)) {
+Connector::Connector(std::string path) : path_(std::move(path)) {}
+
+/** Not at the start: the kernel may take tens of milliseconds, and a first connection is expected to work. */
+void Connector::watch_folder() {
+  if (std::exchange(watched_, true)) {
+    return;
+  }
   inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   const auto slash = path_.rfind('/');
   const auto folder = slash == std::string::npos ? std::string(".") : path_.substr(0, slash + 1);
@@ -53,6 +59,7 @@ UniqueFd Connector::connect() {
 }
 
 void Connector::failed() {
+  watch_folder();
   retry_at_ = Clock::now() + first_delay * (1U << std::min(attempts_, max_doublings));
   ++attempts_;
 }

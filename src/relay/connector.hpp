@@ -22,13 +22,16 @@ class Connector {
   void succeeded() { attempts_ = 0; }
   [[nodiscard]] Clock::time_point retry_at() const { return retry_at_; }
 
-  /** Readable when the socket's folder has changed; -1 if that cannot be watched. */
+  /** Readable when the socket's folder has changed; -1 before the first failure, and if that cannot be watched. */
   [[nodiscard]] int folder_fd() const { return inotify_.get(); }
   /** Takes the change; true if it means that a connection is worth trying now. */
   [[nodiscard]] bool folder_changed();
 
  private:
+  void watch_folder();
+
   std::string path_;
+  bool watched_ = false;
   UniqueFd inotify_;
   unsigned attempts_ = 0;
   Clock::time_point retry_at_{};

@@ -183,6 +183,7 @@ void Relay::greeted(std::string_view line) {
   } else {
     session_ = answer->session;
     replay();
+    drop_startup_pages();
   }
 }
 
