@@ -62,8 +62,10 @@ void InitChannel::accept(UniqueFd connection, pid_t peer) {
     return;
   }
   if (peer != container_pid_) {
-    log::warning({}, "{}: refused a connection of process {}, which is not the container's PID 1 ({})", name_, peer,
-                 container_pid_);
+    if (!std::exchange(told_of_strangers_, true)) {
+      log::warning({}, "{}: refused a connection of process {}, which is not the container's PID 1 ({})", name_, peer,
+                   container_pid_);
+    }
     return;
   }
   adopt_connection(std::move(connection));

@@ -80,6 +80,8 @@ class InitChannel {
   pid_t container_pid_ = 0;
   UniqueFd waiting_connection_;
   pid_t waiting_peer_ = 0;
+  /** One line a container: whoever may connect once may do so for ever. */
+  bool told_of_strangers_ = false;
   std::unique_ptr<io::MessageChannel> channel_;
   std::map<ExecId, Pending> pending_;
   /** Programs that run, with those who wait for their end. */

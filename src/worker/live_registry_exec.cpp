@@ -12,6 +12,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -26,6 +28,31 @@ constexpr std::size_t capture_bytes = std::size_t{1} << 20;
 constexpr std::size_t send_bytes = 64 * 1024;
 /** tmux's own limit of scrollback in our configuration. */
 constexpr std::uint32_t capture_lines = 20'000;
+
+/** A program that has closed its output ends; one that does not is not what it should be. */
+constexpr auto tool_end_deadline = std::chrono::seconds(5);
+
+/** Answers once: with how the tool ended, or at the deadline. */
+class ToolEnd {
+ public:
+  ToolEnd(event::Loop& loop, Done<std::string> done)
+      : done_(std::move(done)), deadline_(loop, "tool deadline", [this] {
+          finish(Error{Errc::timed_out, "tmux in the worker closed its output but did not end"});
+        }) {
+    deadline_.arm(tool_end_deadline);
+  }
+
+  void finish(Result<std::string> result) {
+    deadline_.disarm();
+    if (const auto done = std::exchange(done_, nullptr)) {
+      done(std::move(result));
+    }
+  }
+
+ private:
+  Done<std::string> done_;
+  event::Timer deadline_;
+};
 
 std::vector<std::string> tmux(std::initializer_list<std::string> arguments) {
   std::vector<std::string> argv = {"tmux", "-u", "-L", "main"};
@@ -139,14 +166,14 @@ void LiveRegistry::run_tool(Entry& entry, std::vector<std::string> argv, std::si
       if (!text) {
         return done(text.error());
       }
-      wait_exec(id, exec_id, [done, text](Result<int> code) {
+      wait_exec(id, exec_id, [end = std::make_shared<ToolEnd>(parts_.loop, done), text](Result<int> code) {
         if (!code) {
-          return done(code.error());
+          return end->finish(code.error());
         }
         if (*code != 0) {
-          return done(Error{Errc::unavailable, "tmux in the worker: " + text::printable(text::trim(*text))});
+          return end->finish(Error{Errc::unavailable, "tmux in the worker: " + text::printable(text::trim(*text))});
         }
-        done(text);
+        end->finish(text);
       });
     };
     readers_.emplace(serial, std::make_unique<OutputReader>(parts_.loop, std::move(stream->fd), max_output, read));

@@ -402,6 +402,18 @@ TEST_F(RegistryFixture, ProgramsOfAWorkerAreBoundedHereToo) {
   EXPECT_NE(refused.error().message.find("64"), std::string::npos) << refused.error().message;
 }
 
+TEST_F(RegistryFixture, ACaptureWhoseProgramIsNeverSaidToEndFails) {
+  init_stays_running = true;
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id) << id.error().message;
+  std::optional<Result<std::string>> answer;
+  registry->capture(*id, 0, [&answer](Result<std::string> result) { answer = std::move(result); });
+  ASSERT_TRUE(run_until(
+      loop, [&answer] { return answer.has_value(); }, 30s));
+  ASSERT_FALSE(*answer);
+  EXPECT_EQ(answer->error().code, Errc::timed_out);
+}
+
 /** What runs in the worker may have taken its init over. */
 TEST_F(RegistryFixture, AnInitThatClaimsProgramsWithoutEndIsCutOff) {
   const auto id = spawn("/srv/project");
