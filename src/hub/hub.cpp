@@ -48,7 +48,7 @@ void Hub::add_worker(link::WorkerAdd message) {
         [this, id = message.id](UniqueFd connection, io::PeerCredentials) { accept(id, std::move(connection)); });
   }
   end_sessions(
-      [&](const RelaySession& session) {
+      [&](const Session& session) {
         return session.worker() == message.id && session.server() != nullptr &&
                !worker.servers.contains(session.server()->name());
       },
@@ -57,7 +57,7 @@ void Hub::add_worker(link::WorkerAdd message) {
 
 void Hub::remove_worker(const WorkerId& id) {
   workers_.erase(id);
-  end_sessions([&](const RelaySession& session) { return session.worker() == id; }, "the worker is gone");
+  end_sessions([&](const Session& session) { return session.worker() == id; }, "the worker is gone");
 }
 
 void Hub::accept(const WorkerId& id, UniqueFd connection) {
@@ -81,6 +81,10 @@ void Hub::accept(const WorkerId& id, UniqueFd connection) {
 // Sessions.
 
 Result<Server*> Hub::on_session_opening(RelaySession& session, const std::string& name) {
+  return join(session, name);
+}
+
+Result<Server*> Hub::join(Session& session, const std::string& name) {
   const auto worker = workers_.find(session.worker());
   const bool allowed = worker != workers_.end() && worker->second.servers.contains(name);
   const auto found = servers_.find(name);
@@ -99,12 +103,47 @@ Result<Server*> Hub::on_session_opening(RelaySession& session, const std::string
 }
 
 void Hub::on_session_activity(RelaySession& session) {
-  if (const auto worker = workers_.find(session.worker()); worker != workers_.end()) {
+  note_activity(session.worker());
+}
+
+void Hub::note_activity(const WorkerId& id) {
+  if (const auto worker = workers_.find(id); worker != workers_.end()) {
     worker_changed(worker->second);
   }
 }
 
-void Hub::on_session_over(RelaySession& session) {
+Result<Server*> Hub::open(const WorkerId& id, const std::string& server, const MakeSession& make) {
+  const auto worker = workers_.find(id);
+  if (worker == workers_.end() || stopping_) {
+    return Error{Errc::unavailable, "the gateway does not serve this worker any more"};
+  }
+  if (worker->second.sessions >= limits::sessions_per_worker) {
+    return Error{Errc::limit, "too many sessions of this worker"};
+  }
+  auto session = make({next_client_++});
+  auto joined = join(*session, server);
+  if (!joined) {
+    return joined;
+  }
+  ++worker->second.sessions;
+  worker_changed(worker->second);
+  sessions_[session->id()] = std::move(session);
+  return joined;
+}
+
+std::vector<std::string> Hub::servers_of(const WorkerId& id) const {
+  std::vector<std::string> names;
+  if (const auto worker = workers_.find(id); worker != workers_.end()) {
+    for (const auto& name : worker->second.servers) {
+      if (servers_.contains(name)) {
+        names.push_back(name);
+      }
+    }
+  }
+  return names;
+}
+
+void Hub::close(Session& session) {
   const auto found = sessions_.find(session.id());
   const auto kept = std::move(found->second);
   sessions_.erase(found);
@@ -124,7 +163,7 @@ void Hub::on_session_over(RelaySession& session) {
   }
 }
 
-void Hub::end_sessions(const std::function<bool(const RelaySession&)>& which, const std::string& reason) {
+void Hub::end_sessions(const std::function<bool(const Session&)>& which, const std::string& reason) {
   for (const auto& [id, session] : sessions_) {
     if (which(*session)) {
       session->end(reason);
@@ -254,7 +293,7 @@ void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
   for (const auto& [name, server] : servers_) {
     server->shut_down(reason);
   }
-  end_sessions([](const RelaySession&) { return true; }, reason);
+  end_sessions([](const Session&) { return true; }, reason);
   for (auto& [id, worker] : workers_) {
     worker.listener.reset();
   }

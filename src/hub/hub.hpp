@@ -47,6 +47,20 @@ class Hub final : private RelaySession::Listener {
   /** Answers all that is open and ends all sessions; on_idle follows when none is left. */
   void shut_down(const std::string& reason, std::function<void()> on_idle);
 
+  /** Makes a session for the id it shall have. */
+  using MakeSession = std::function<std::unique_ptr<Session>(ClientId id)>;
+  /**
+   * Opens a session that does not come over a worker's socket; it lives until close(). Answers with its server, which
+   * the session must name from then on. Errc::denied: no such server for this worker, Errc::limit: one too many.
+   */
+  [[nodiscard]] Result<Server*> open(const WorkerId& worker, const std::string& server, const MakeSession& make);
+  /** Destroys the session, which has ended or is not wanted any more. From the loop, never from inside a server. */
+  void close(Session& session);
+  /** The worker did something in a session of open(). */
+  void note_activity(const WorkerId& worker);
+  /** Names of the servers there are that this worker may use. */
+  [[nodiscard]] std::vector<std::string> servers_of(const WorkerId& worker) const;
+
   [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
 
  private:
@@ -60,10 +74,11 @@ class Hub final : private RelaySession::Listener {
 
   Result<Server*> on_session_opening(RelaySession& session, const std::string& server) override;
   void on_session_activity(RelaySession& session) override;
-  void on_session_over(RelaySession& session) override;
+  void on_session_over(RelaySession& session) override { close(session); }
 
   void accept(const WorkerId& id, UniqueFd connection);
-  void end_sessions(const std::function<bool(const RelaySession&)>& which, const std::string& reason);
+  [[nodiscard]] Result<Server*> join(Session& session, const std::string& server);
+  void end_sessions(const std::function<bool(const Session&)>& which, const std::string& reason);
   void drop_server(const std::string& name, const std::string& reason);
   void finish_call(ClientId caller, std::uint64_t call, Result<std::string> result);
   void worker_changed(Worker& worker);
@@ -75,7 +90,7 @@ class Hub final : private RelaySession::Listener {
   ServerContext context_;
   std::map<WorkerId, Worker> workers_;
   std::map<std::string, std::unique_ptr<Server>> servers_;
-  std::map<ClientId, std::unique_ptr<RelaySession>> sessions_;
+  std::map<ClientId, std::unique_ptr<Session>> sessions_;
   std::map<ClientId, std::unique_ptr<Caller>> callers_;
   std::uint64_t next_client_ = 1;
   std::set<std::string> changed_servers_;

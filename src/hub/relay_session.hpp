@@ -4,8 +4,8 @@
 #include "base/strong_id.hpp"
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
-#include "hub/client.hpp"
 #include "hub/server.hpp"
+#include "hub/session.hpp"
 #include "io/line_channel.hpp"
 
 #include <string>
@@ -17,7 +17,7 @@ namespace hal::hub {
  * One connection on a worker's socket: a first line that names the server, then JSON-RPC to and from it. Owned by the
  * hub, which destroys it in on_session_over().
  */
-class RelaySession final : public Client {
+class RelaySession final : public Session {
  public:
   class Listener {
    public:
@@ -34,18 +34,16 @@ class RelaySession final : public Client {
 
   [[nodiscard]] ClientId id() const override { return id_; }
   [[nodiscard]] const std::string& session() const override { return session_; }
-  [[nodiscard]] const WorkerId& worker() const { return worker_; }
-  /** Null before the first line and after detach(). */
-  [[nodiscard]] Server* server() const { return server_; }
+  [[nodiscard]] const WorkerId& worker() const override { return worker_; }
+  /** Null before the first line. */
+  [[nodiscard]] Server* server() const override { return server_; }
 
   void deliver(Parts message) override;
   void notify(Parts message) override;
   [[nodiscard]] std::size_t backlog() const override { return channel_.queued_bytes(); }
   void hold(bool held) override;
   void end(const std::string& reason) override;
-
-  /** The server is being destroyed: it is not called any more, and the session ends. */
-  void detach(const std::string& reason);
+  void detach(const std::string& reason) override;
 
  private:
   void on_line(std::string_view line);

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "base/strong_id.hpp"
+#include "hub/client.hpp"
+#include "hub/server.hpp"
+
+#include <string>
+
+namespace hal::hub {
+
+/** A worker's client of one server, whatever carries its messages. Owned by the hub. */
+class Session : public Client {
+ public:
+  [[nodiscard]] virtual const WorkerId& worker() const = 0;
+  /** Null before it is known, and after detach(). */
+  [[nodiscard]] virtual Server* server() const = 0;
+  /** The server is being destroyed: it is not called any more, and the session ends. */
+  virtual void detach(const std::string& reason) = 0;
+};
+
+}  // namespace hal::hub
