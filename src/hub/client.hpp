@@ -31,6 +31,11 @@ class Client {
 
   /** A response or a request: must arrive. A client that cannot take it is ended. */
   virtual void deliver(Parts message) = 0;
+  /** A response to the request with this id, as the client spelled it. */
+  virtual void respond(std::string_view id, Parts message) {
+    (void)id;
+    deliver(message);
+  }
   /** Dropped where the client reads too slowly. */
   virtual void notify(Parts message) = 0;
   /** Bytes delivered that it has not read. Server::client_drained() follows when they are none again. */

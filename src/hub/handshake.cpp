@@ -20,6 +20,9 @@ using Json = nlohmann::json;
 /** Revisions whose handshake is `initialize`, oldest first; their names sort by age. */
 constexpr std::array<std::string_view, 4> revisions = {"2024-11-05", "2025-03-26", "2025-06-18", newest_revision};
 
+/** The first one with tasks. */
+constexpr std::string_view tasks_revision = "2025-11-25";
+
 constexpr std::array<std::string_view, 8> log_levels = {"debug", "info",     "notice", "warning",
                                                         "error", "critical", "alert",  "emergency"};
 
@@ -55,9 +58,36 @@ Result<ClientHello> read_client_hello(std::string_view params) {
   hello.revision = std::move(*revision);
   hello.capabilities = json::dump(declared);
   hello.roots = declares(declared, "roots");
-  hello.sampling = declares(declared, "sampling");
-  hello.elicitation = declares(declared, "elicitation");
+  if (const auto* sampling = json::find(declared, "sampling"); sampling != nullptr && sampling->is_object()) {
+    hello.sampling = true;
+    hello.sampling_tools = declares(*sampling, "tools");
+  }
+  if (const auto* elicitation = json::find(declared, "elicitation");
+      elicitation != nullptr && elicitation->is_object()) {
+    hello.elicitation_url = declares(*elicitation, "url");
+    hello.elicitation_form = declares(*elicitation, "form") || !hello.elicitation_url;
+  }
   return hello;
+}
+
+bool may_be_asked(const ClientHello& client, std::string_view method, std::string_view params) {
+  if (method == "roots/list") {
+    return client.roots;
+  }
+  if (method == "sampling/createMessage") {
+    if (!client.sampling || client.sampling_tools) {
+      return client.sampling;
+    }
+    const auto object = json::parse(params);
+    return !object || json::find(*object, "tools") == nullptr;
+  }
+  if (method == "elicitation/create") {
+    const auto object = json::parse(params);
+    const auto mode =
+        object ? json::optional_string_at(*object, "mode") : Result<std::optional<std::string>>(std::nullopt);
+    return mode && *mode == "url" ? client.elicitation_url : client.elicitation_form;
+  }
+  return true;
 }
 
 std::string server_hello_params(const std::vector<ClientHello>& clients) {
@@ -92,10 +122,16 @@ Result<ServerHello> read_server_hello(std::string_view result) {
     return capabilities.error();
   }
   auto& capabilities = (*object)["capabilities"];
-  capabilities.erase("tasks");
+  if (*revision < tasks_revision) {
+    capabilities.erase("tasks");
+  }
   ServerHello hello;
   hello.revision = std::move(*revision);
   hello.logging = declares(capabilities, "logging");
+  if (const auto* tasks = json::find(capabilities, "tasks"); tasks != nullptr && tasks->is_object()) {
+    hello.tasks = true;
+    hello.tasks_cancel = declares(*tasks, "cancel");
+  }
   hello.tools_list_changed = declares_list_changed(capabilities, "tools");
   hello.resources_list_changed = declares_list_changed(capabilities, "resources");
   hello.prompts_list_changed = declares_list_changed(capabilities, "prompts");
@@ -106,16 +142,24 @@ Result<ServerHello> read_server_hello(std::string_view result) {
   return hello;
 }
 
-std::string result_for(const ServerHello& server, std::string_view client_revision) {
+std::string_view revision_for(const ServerHello& server, std::string_view client_revision) {
   const bool known = std::find(revisions.begin(), revisions.end(), client_revision) != revisions.end();
-  if (!known || client_revision >= server.revision) {
+  return known && client_revision < server.revision ? client_revision : std::string_view(server.revision);
+}
+
+std::string result_for(const ServerHello& server, std::string_view client_revision) {
+  const auto revision = revision_for(server, client_revision);
+  if (revision == server.revision) {
     return server.result;
   }
   auto result = json::parse(server.result, hello_limits);
   if (!result) {
     return server.result;
   }
-  (*result)["protocolVersion"] = client_revision;
+  (*result)["protocolVersion"] = revision;
+  if (revision < tasks_revision) {
+    (*result)["capabilities"].erase("tasks");
+  }
   return json::dump(*result);
 }
 

@@ -19,9 +19,15 @@ struct ClientHello {
   std::string capabilities;
   bool roots = false;
   bool sampling = false;
-  bool elicitation = false;
+  bool sampling_tools = false;
+  /** Elicitation by a form, which is what the bare capability means, and by a page to visit. */
+  bool elicitation_form = false;
+  bool elicitation_url = false;
 };
 [[nodiscard]] Result<ClientHello> read_client_hello(std::string_view params);
+
+/** Whether a client with these capabilities may be asked this by a server. What we do not know it may be asked. */
+[[nodiscard]] bool may_be_asked(const ClientHello& client, std::string_view method, std::string_view params);
 
 /**
  * Our own `initialize` params for the server: the union of what the present clients can be asked, and nothing that no
@@ -32,19 +38,26 @@ struct ClientHello {
 /** A server's InitializeResult, kept for every client of its process. */
 struct ServerHello {
   std::string revision;
-  /** JSON text of the whole result, without what we do not carry (tasks). */
+  /** JSON text of the whole result. */
   std::string result;
   /** JSON text of serverInfo. */
   std::string server_info;
   bool logging = false;
+  bool tasks = false;
+  bool tasks_cancel = false;
   bool tools_list_changed = false;
   bool resources_list_changed = false;
   bool prompts_list_changed = false;
 };
 [[nodiscard]] Result<ServerHello> read_server_hello(std::string_view result);
 
-/** The result for one client: its own revision where that is older than the server's, else the server's. */
+/** What a client gets: its own revision where that is older than the server's, else the server's. */
+[[nodiscard]] std::string_view revision_for(const ServerHello& server, std::string_view client_revision);
+/** The result for one client, in that revision and without capabilities that are younger. */
 [[nodiscard]] std::string result_for(const ServerHello& server, std::string_view client_revision);
+
+/** The only revision that has batches. */
+inline constexpr std::string_view batch_revision = "2025-03-26";
 
 /** The rank of a level of RFC 5424 as MCP spells it, debug 0 to emergency 7; an error for another text. */
 [[nodiscard]] Result<int> log_level_rank(std::string_view level);

@@ -41,6 +41,10 @@ inline constexpr std::size_t server_high_bytes = std::size_t{1} << 20;
 
 /** Questions (roots, sampling, elicitation) a server may have open at its clients. */
 inline constexpr std::size_t questions_open = 64;
+/** Tasks of one session whose owner is known. */
+inline constexpr std::size_t tasks_per_session = 256;
+/** Answers of one batch that are kept until the last one has come; further ones go out by themselves. */
+inline constexpr std::size_t batch_answer_bytes = std::size_t{8} << 20;
 /** Resources one session may subscribe to. */
 inline constexpr std::size_t subscriptions_per_session = 256;
 /** Lines of garbage from one server that are logged in one period; the rest is counted. */

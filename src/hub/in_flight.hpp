@@ -20,6 +20,10 @@ using Clock = std::chrono::steady_clock;
 enum class Purpose {
   /** A client's own, with id and token restored on the way back. */
   forward,
+  /** The same, for the result of a task: it may take as long as the task. */
+  await_task,
+  /** The same, for a list of tasks, of which the client gets its own. */
+  list_tasks,
   /** A client's, whose success also counts in Subscriptions. */
   subscribe,
   unsubscribe,
@@ -29,6 +33,11 @@ enum class Purpose {
   upkeep,
 };
 
+/** Whether the server can be told that nobody waits for the answer. */
+[[nodiscard]] constexpr bool is_cancellable(Purpose purpose) {
+  return purpose == Purpose::forward || purpose == Purpose::await_task || purpose == Purpose::list_tasks;
+}
+
 struct Request {
   Purpose purpose = Purpose::upkeep;
   ClientId client;
@@ -36,6 +45,10 @@ struct Request {
   std::string id;
   std::string progress_token;
   std::string uri;
+  /** Of await_task. */
+  std::string task_id;
+  /** The answer is to name a new task. */
+  bool makes_task = false;
   /** Nobody waits any more; only the answer's arrival is awaited, to be dropped. */
   bool cancelled = false;
   std::optional<Clock::time_point> deadline;

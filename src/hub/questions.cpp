@@ -57,8 +57,10 @@ std::map<std::uint64_t, Question> Questions::take_all() {
   return std::exchange(open_, {});
 }
 
-bool Questions::any_of(ClientId client) const {
-  return std::any_of(open_.begin(), open_.end(), [client](const auto& entry) { return entry.second.client == client; });
+bool Questions::wants_progress(ClientId client, const std::string& token_key) const {
+  return !token_key.empty() && std::any_of(open_.begin(), open_.end(), [&](const auto& entry) {
+    return entry.second.client == client && entry.second.progress_key == token_key;
+  });
 }
 
 }  // namespace hal::hub

@@ -16,6 +16,8 @@ struct Question {
   ClientId client;
   /** The server's id, as it spelled it. */
   std::string server_id;
+  /** As a key (jsonrpc::id_key); empty if the server wants no progress. */
+  std::string progress_key;
 };
 
 /** Questions open at the clients of one server, by the fresh number each got. */
@@ -29,7 +31,8 @@ class Questions {
   [[nodiscard]] std::optional<std::pair<std::uint64_t, Question>> take_by_server_id(const std::string& id_key);
   [[nodiscard]] std::vector<Question> take_all_of(ClientId client);
   [[nodiscard]] std::map<std::uint64_t, Question> take_all();
-  [[nodiscard]] bool any_of(ClientId client) const;
+  /** Whether the server wants the client's progress under this token. */
+  [[nodiscard]] bool wants_progress(ClientId client, const std::string& token_key) const;
 
  private:
   std::map<std::uint64_t, Question> open_;

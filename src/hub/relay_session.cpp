@@ -3,13 +3,16 @@
 #include "base/log.hpp"
 #include "base/names.hpp"
 #include "base/text.hpp"
+#include "hub/handshake.hpp"
 #include "hub/hub_limits.hpp"
 #include "json/json.hpp"
+#include "jsonrpc/batch.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
 
 #include <array>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -80,14 +83,70 @@ void RelaySession::on_line(std::string_view line) {
   }
   listener_.on_session_activity(*this);
   const auto message = jsonrpc::scan(line);
-  switch (message.kind) {
-    case jsonrpc::Kind::not_json:
-      return fail("", jsonrpc::parse_error, message.problem);
-    case jsonrpc::Kind::batch:
-    case jsonrpc::Kind::invalid:
-      return fail(message.id, jsonrpc::invalid_request, message.problem);
-    default:
-      server_->from_client(*this, message, line);
+  if (message.kind == jsonrpc::Kind::batch) {
+    return on_batch(line);
+  }
+  on_message(message, line);
+}
+
+void RelaySession::on_message(const jsonrpc::Envelope& message, std::string_view line) {
+  if (message.kind == jsonrpc::Kind::not_json) {
+    return fail("", jsonrpc::parse_error, message.problem);
+  }
+  if (message.kind == jsonrpc::Kind::batch || message.kind == jsonrpc::Kind::invalid) {
+    return fail(message.id, jsonrpc::invalid_request, message.problem);
+  }
+  if (!batches_.empty() && message.method() == "notifications/cancelled" &&
+      batches_.give_up(jsonrpc::id_key(message.request_id)) == OpenBatches::Verdict::complete) {
+    send_complete_batch();
+  }
+  server_->from_client(*this, message, line);
+}
+
+void RelaySession::on_batch(std::string_view line) {
+  if (!server_->takes_batches(*this)) {
+    return fail("", jsonrpc::invalid_request, fmt::format("batches exist in protocol version {} only", batch_revision));
+  }
+  const auto lines = jsonrpc::split_batch(line);
+  if (!lines || lines->empty()) {
+    return fail("", jsonrpc::invalid_request,
+                fmt::format("a batch has between 1 and {} messages", jsonrpc::max_batch_messages));
+  }
+  std::vector<jsonrpc::Envelope> messages;
+  std::vector<std::string> ids;
+  for (const auto one : *lines) {
+    const auto& message = messages.emplace_back(jsonrpc::scan(one));
+    if (message.kind != jsonrpc::Kind::notification && !message.is_response()) {
+      ids.push_back(message.id.empty() ? "null" : jsonrpc::id_key(message.id));
+    }
+  }
+  if (!ids.empty()) {
+    batches_.open(ids);
+  }
+  for (std::size_t i = 0; i < messages.size() && server_ != nullptr && !ending_; ++i) {
+    on_message(messages[i], (*lines)[i]);
+  }
+}
+
+void RelaySession::respond(std::string_view id, Parts message) {
+  if (batches_.empty()) {
+    return deliver(message);
+  }
+  switch (batches_.answer(id.empty() ? "null" : jsonrpc::id_key(id), message)) {
+    case OpenBatches::Verdict::alone:
+      return deliver(message);
+    case OpenBatches::Verdict::kept:
+      return;
+    case OpenBatches::Verdict::complete:
+      return send_complete_batch();
+  }
+}
+
+void RelaySession::send_complete_batch() {
+  const std::string line = batches_.take_complete();
+  if (!line.empty()) {
+    const std::array parts{std::string_view(line)};
+    deliver(parts);
   }
 }
 
@@ -118,7 +177,7 @@ void RelaySession::refuse(const std::string& reason) {
 void RelaySession::fail(std::string_view id, int code, const std::string& message) {
   const auto line = jsonrpc::error_response(id, code, message);
   const std::array parts{std::string_view(line)};
-  deliver(parts);
+  respond(id, parts);
 }
 
 void RelaySession::deliver(Parts message) {

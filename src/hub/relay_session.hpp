@@ -4,6 +4,7 @@
 #include "base/strong_id.hpp"
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
+#include "hub/open_batches.hpp"
 #include "hub/server.hpp"
 #include "hub/session.hpp"
 #include "io/line_channel.hpp"
@@ -39,6 +40,7 @@ class RelaySession final : public Session {
   [[nodiscard]] Server* server() const override { return server_; }
 
   void deliver(Parts message) override;
+  void respond(std::string_view id, Parts message) override;
   void notify(Parts message) override;
   [[nodiscard]] std::size_t backlog() const override { return channel_.queued_bytes(); }
   void hold(bool held) override;
@@ -47,6 +49,9 @@ class RelaySession final : public Session {
 
  private:
   void on_line(std::string_view line);
+  void on_message(const jsonrpc::Envelope& message, std::string_view line);
+  void on_batch(std::string_view line);
+  void send_complete_batch();
   void open(std::string_view line);
   void refuse(const std::string& reason);
   void on_drained();
@@ -59,6 +64,7 @@ class RelaySession final : public Session {
   std::string session_;
   Listener& listener_;
   Server* server_ = nullptr;
+  OpenBatches batches_;
   bool held_ = false;
   /** It has more to read than it should: nothing is read from it until it has. */
   bool slow_ = false;

@@ -22,11 +22,11 @@ constexpr Row<UpRoute> up_requests[] = {
     {"resources/unsubscribe", UpRoute::merge_unsubscribe},
     // The server is told the most talkative level of all; each client gets what it asked for.
     {"logging/setLevel", UpRoute::merge_log_level},
-    // A task's id says nothing about its owner: with the capability withheld no client has tasks here.
-    {"tasks/get", UpRoute::refuse_request},
-    {"tasks/result", UpRoute::refuse_request},
-    {"tasks/cancel", UpRoute::refuse_request},
-    {"tasks/list", UpRoute::refuse_request},
+    // A task's id says nothing about its owner, and the server knows but one client: us.
+    {"tasks/get", UpRoute::forward_own_task},
+    {"tasks/result", UpRoute::forward_own_task},
+    {"tasks/cancel", UpRoute::forward_own_task},
+    {"tasks/list", UpRoute::forward_task_list},
     // Everything else, known to us or not, is the server's to answer.
 };
 constexpr auto any_up_request = UpRoute::forward_request;
@@ -47,8 +47,8 @@ constexpr Row<DownRoute> down_requests[] = {
     {"sampling/createMessage", DownRoute::ask_client},
     {"elicitation/create", DownRoute::ask_client},
 };
-// A server that asks what nobody knows must not wait for ever.
-constexpr auto any_down_request = DownRoute::refuse_request;
+// What we do not know the client may; it refuses what it does not know either.
+constexpr auto any_down_request = DownRoute::ask_client;
 
 constexpr Row<DownRoute> down_notifications[] = {
     {"notifications/progress", DownRoute::map_progress},
@@ -60,9 +60,10 @@ constexpr Row<DownRoute> down_notifications[] = {
     {"notifications/resources/list_changed", DownRoute::broadcast},
     {"notifications/prompts/list_changed", DownRoute::broadcast},
     {"notifications/elicitation/complete", DownRoute::to_asked},
+    {"notifications/tasks/status", DownRoute::to_task_owner},
 };
 // Without an owner on the wire it may be anybody's secret.
-constexpr auto any_down_notification = DownRoute::drop_notification;
+constexpr auto any_down_notification = DownRoute::to_only_candidate;
 
 template <class Route, std::size_t count>
 Route find(const Row<Route> (&rows)[count], std::string_view method, Route otherwise) {

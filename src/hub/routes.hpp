@@ -19,15 +19,16 @@ enum class UpRoute {
   merge_log_level,
   /** With a fresh id and progress token. */
   forward_request,
-  /** Refused: the server cannot tell whose tasks these are. */
-  refuse_request,
+  /** The same, for a task of the client's own; of another's, there is no such task. */
+  forward_own_task,
+  /** The same, with the tasks of others taken out of the answer. */
+  forward_task_list,
 
   first_initialized,
   map_cancelled,
   /** Progress on a question of the server's. */
   forward_if_asked,
   forward_notification,
-  drop_notification,
 };
 
 /** From the server to a client. */
@@ -35,7 +36,6 @@ enum class DownRoute {
   answer_ping,
   /** Goes to the one client it can belong to, or is refused. */
   ask_client,
-  refuse_request,
 
   map_progress,
   map_cancelled,
@@ -46,7 +46,9 @@ enum class DownRoute {
   broadcast,
   /** To the client that was asked for this elicitation. */
   to_asked,
-  drop_notification,
+  to_task_owner,
+  /** To the one client it can belong to, or to nobody. */
+  to_only_candidate,
 };
 
 [[nodiscard]] UpRoute up_request_route(std::string_view method);

@@ -14,9 +14,9 @@ namespace hal::hub {
 
 namespace {
 
-void deliver(Client& client, std::string_view message) {
+void respond(Client& client, std::string_view id, std::string_view message) {
   const std::array parts{message};
-  client.deliver(parts);
+  client.respond(id, parts);
 }
 
 }  // namespace
@@ -56,11 +56,11 @@ void Server::from_client(Client& client, const jsonrpc::Envelope& message, std::
 
 void Server::fail(Client& client, std::string_view id, int code, const std::string& message) {
   count_error();
-  deliver(client, jsonrpc::error_response(id, code, message));
+  respond(client, id, jsonrpc::error_response(id, code, message));
 }
 
 void Server::answer(Client& client, std::string_view id, std::string_view result) {
-  deliver(client, jsonrpc::result_response(id, result));
+  respond(client, id, jsonrpc::result_response(id, result));
 }
 
 void Server::count_error() {

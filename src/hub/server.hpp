@@ -44,6 +44,9 @@ class Server {
   /** A valid message of an added client. */
   void from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line);
 
+  /** Whether the revision agreed with the client has batches. */
+  [[nodiscard]] virtual bool takes_batches(const Client& client) const = 0;
+
   /** The client has read all that was delivered. */
   virtual void client_drained(Client& client) { (void)client; }
 

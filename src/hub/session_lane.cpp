@@ -141,6 +141,7 @@ void SessionLane::on_response(const jsonrpc::Envelope& message, std::string_view
   if (!initialize_id_.empty() && message.id == initialize_id_) {
     initialize_id_.clear();
     if (auto hello = read_server_hello(message.outcome)) {
+      revision_ = hello->revision;
       server_.set_identity(std::move(hello->revision), std::move(hello->server_info));
     }
   }
@@ -148,7 +149,7 @@ void SessionLane::on_response(const jsonrpc::Envelope& message, std::string_view
     server_.count_error();
   }
   const std::array parts{line};
-  client_.deliver(parts);
+  client_.respond(message.id, parts);
 }
 
 void SessionLane::on_server_overlong(std::size_t bytes) {

@@ -22,6 +22,8 @@ class SessionLane final : private InstanceSlot::Listener {
   void client_drained();
   [[nodiscard]] InstanceSlot& slot() { return slot_; }
   [[nodiscard]] const std::string& session() const { return client_.session(); }
+  /** Of the protocol, as the process answered to initialize; empty before. */
+  [[nodiscard]] const std::string& revision() const { return revision_; }
   /** The client is gone. */
   void close();
   void shut_down(const std::string& reason);
@@ -54,6 +56,7 @@ class SessionLane final : private InstanceSlot::Listener {
   std::size_t held_bytes_ = 0;
   /** The id of the client's initialize, whose answer tells who the server is. */
   std::string initialize_id_;
+  std::string revision_;
   event::Timer deadline_;
 };
 

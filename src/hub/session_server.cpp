@@ -1,5 +1,6 @@
 #include "hub/session_server.hpp"
 
+#include "hub/handshake.hpp"
 #include "hub/session_lane.hpp"
 
 #include <utility>
@@ -23,6 +24,11 @@ void SessionServer::do_remove(Client& client) {
 
 void SessionServer::do_from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) {
   lanes_.at(client.id())->from_client(message, line);
+}
+
+bool SessionServer::takes_batches(const Client& client) const {
+  const auto found = lanes_.find(client.id());
+  return found != lanes_.end() && found->second->revision() == batch_revision;
 }
 
 void SessionServer::client_drained(Client& client) {

@@ -19,6 +19,7 @@ class SessionServer final : public Server {
   SessionServer(ServerContext& context, link::ServerSet config);
   ~SessionServer() override;
 
+  [[nodiscard]] bool takes_batches(const Client& client) const override;
   void client_drained(Client& client) override;
   void attach(link::InstanceAttach instance) override;
   void gone(const link::InstanceGone& news) override;

@@ -53,13 +53,16 @@ void SharedServer::down_response(const Envelope& message, std::string_view line)
   if (request.purpose == Purpose::initialize) {
     return finish_handshake(message);
   }
+  follow_tasks(number, request, message);
   if (auto* seat = seat_of(request.client); seat != nullptr && !request.cancelled) {
-    jsonrpc::Splice splice(line);
-    splice.replace(message.id, request.id);
     if (message.kind == jsonrpc::Kind::error) {
       count_error();
+    } else if (request.purpose == Purpose::list_tasks) {
+      return deliver_task_list(*seat, request, message);
     }
-    seat->client->deliver(splice.parts());
+    jsonrpc::Splice splice(line);
+    splice.replace(message.id, request.id);
+    seat->client->respond(request.id, splice.parts());
   }
   settle_subscription(request, message.kind == jsonrpc::Kind::result);
 }
@@ -87,11 +90,17 @@ void SharedServer::down_request(const Envelope& message, std::string_view line) 
     case DownRoute::answer_ping:
       (void)slot_.send(jsonrpc::result_response(message.id, "{}"));
       return;
-    case DownRoute::ask_client:
-      return ask_client(message, line);
     default:
-      return refuse_question(message, "is not known here");
+      return ask_client(message, line);
   }
+}
+
+SharedServer::Seat* SharedServer::receiver_of(const Envelope& message) {
+  if (message.meta_related_task.empty()) {
+    return only_candidate();
+  }
+  const auto* task = tasks_.find(read_related_task(message.meta_related_task));
+  return task != nullptr ? seat_of(task->owner) : nullptr;
 }
 
 SharedServer::Seat* SharedServer::only_candidate() {
@@ -119,19 +128,16 @@ SharedServer::Seat* SharedServer::only_candidate() {
  * among several could show one client's question to another.
  */
 void SharedServer::ask_client(const Envelope& message, std::string_view line) {
-  auto* seat = only_candidate();
+  auto* seat = receiver_of(message);
   if (seat == nullptr) {
     return refuse_question(message, "cannot be matched to one of several clients; run this server in mode \"session\"");
   }
   const auto method = message.method();
-  const bool able = seat->hello && ((method == "roots/list" && seat->hello->roots) ||
-                                    (method == "sampling/createMessage" && seat->hello->sampling) ||
-                                    (method == "elicitation/create" && seat->hello->elicitation));
-  if (!able) {
+  if (!seat->hello || !may_be_asked(*seat->hello, method, message.params)) {
     return refuse_question(message, "is not a capability of the client");
   }
   const auto client = seat->client->id();
-  const auto number = questions_.add({client, std::string(message.id)});
+  const auto number = questions_.add({client, std::string(message.id), jsonrpc::id_key(message.meta_progress_token)});
   if (!number) {
     return refuse_question(message, "waits for too many answers already");
   }
@@ -191,7 +197,12 @@ void SharedServer::down_notification(const Envelope& message, std::string_view l
       return;
     case DownRoute::to_asked:
       return on_elicitation_complete(message, line);
+    case DownRoute::to_task_owner:
+      return on_task_status(message, line);
     default:
+      if (auto* seat = receiver_of(message); seat != nullptr) {
+        return seat->client->notify(parts);
+      }
       log::debug({{names::field_server, name()}}, "notification {} has no owner: dropped",
                  text::printable(message.method(), 64));
   }
@@ -200,12 +211,15 @@ void SharedServer::down_notification(const Envelope& message, std::string_view l
 void SharedServer::on_progress(const Envelope& message, std::string_view line) {
   std::uint64_t number = 0;
   const auto* request = in_flight_.find(message.progress_token, number);
-  if (request == nullptr || request->cancelled || request->progress_token.empty()) {
+  const auto* task = request == nullptr ? tasks_.find_number(number) : nullptr;
+  const bool wanted = request != nullptr ? !request->cancelled : task != nullptr;
+  const auto* token = request != nullptr ? &request->progress_token : task != nullptr ? &task->progress_token : nullptr;
+  if (!wanted || token->empty()) {
     return;
   }
-  if (auto* seat = seat_of(request->client); seat != nullptr) {
+  if (auto* seat = seat_of(request != nullptr ? request->client : task->owner); seat != nullptr) {
     jsonrpc::Splice splice(line);
-    splice.replace(message.progress_token, request->progress_token);
+    splice.replace(message.progress_token, *token);
     seat->client->notify(splice.parts());
   }
 }
@@ -223,7 +237,7 @@ void SharedServer::on_server_cancelled(const Envelope& message, std::string_view
 }
 
 void SharedServer::on_log_message(const Envelope& message, std::string_view line) {
-  auto* seat = only_candidate();
+  auto* seat = receiver_of(message);
   if (seat == nullptr) {
     log::debug({{names::field_server, name()}}, "a log message of no single client's: dropped");
     return;

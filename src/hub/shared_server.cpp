@@ -52,7 +52,7 @@ bool SharedServer::anybody_greeted() const {
 }
 
 Result<void> SharedServer::do_add(Client& client) {
-  seats_.emplace(client.id(), Seat{&client, {}, {}, false, false, {}});
+  seats_.emplace(client.id(), Seat{&client, {}, {}, false, false, {}, {}});
   if (braked_) {
     client.hold(true);
   }
@@ -75,7 +75,15 @@ void SharedServer::do_remove(Client& client) {
   for (const auto& uri : subscriptions_.remove(id)) {
     send_upkeep("resources/unsubscribe", fmt::format(R"({{"uri":{}}})", jsonrpc::quote(uri)));
   }
+  for (const auto& task : tasks_.remove(id)) {
+    abandon_task(task);
+  }
   merge_log_level();
+}
+
+bool SharedServer::takes_batches(const Client& client) const {
+  const auto found = seats_.find(client.id());
+  return found != seats_.end() && found->second.revision == batch_revision;
 }
 
 void SharedServer::do_from_client(Client& client, const Envelope& message, std::string_view line) {
@@ -201,6 +209,7 @@ void SharedServer::restore_state() {
 
 void SharedServer::answer_initialize(Seat& seat) {
   seat.greeted = true;
+  seat.revision = revision_for(*hello_, seat.hello->revision);
   answer(*seat.client, std::exchange(seat.initialize_id, {}), result_for(*hello_, seat.hello->revision));
 }
 
@@ -246,6 +255,7 @@ void SharedServer::on_instance_ended(const std::string& reason) {
   log_level_sent_.reset();
   on_server_drained();
   withdraw_questions();
+  tasks_.clear();
   fail_requests(was_serving ? reason + ", restarting" : reason);
   if (!was_serving) {
     fail_initializes(jsonrpc::internal_error, reason);
@@ -363,7 +373,7 @@ void SharedServer::expire(std::uint64_t number) {
   if (auto* seat = seat_of(request->client); seat != nullptr) {
     fail(*seat->client, request->id, jsonrpc::request_timeout, fmt::format("server {} did not answer in time", name()));
   }
-  if (request->purpose == Purpose::forward) {
+  if (is_cancellable(request->purpose)) {
     return cancel_at_server(number);
   }
   settle_subscription(in_flight_.take(number), false);

@@ -7,6 +7,7 @@
 #include "hub/questions.hpp"
 #include "hub/server.hpp"
 #include "hub/subscriptions.hpp"
+#include "hub/tasks.hpp"
 
 #include <deque>
 #include <map>
@@ -22,7 +23,7 @@ namespace hal::hub {
  * what was in flight is answered with an error, and the new process is told what the old one knew.
  *
  * Where each kind of message goes stands in routes.cpp; the parts are in shared_up.cpp (clients to server),
- * shared_down.cpp (server to clients) and shared_server.cpp (life of clients and process).
+ * shared_down.cpp (server to clients), shared_tasks.cpp and shared_server.cpp (life of clients and process).
  */
 class SharedServer final : public Server, private InstanceSlot::Listener {
  public:
@@ -35,6 +36,7 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
   void daemon_returned() override;
   [[nodiscard]] std::vector<InstanceId> instances() const override;
   void shut_down(const std::string& reason) override;
+  [[nodiscard]] bool takes_batches(const Client& client) const override;
 
  private:
   using Envelope = jsonrpc::Envelope;
@@ -51,6 +53,8 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
     /** It has said initialized. */
     bool ready = false;
     std::optional<int> log_level;
+    /** Of the protocol, as answered to its initialize. */
+    std::string revision;
   };
 
   /** A request that waits for a process. */
@@ -124,14 +128,27 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
   void on_progress(const Envelope& message, std::string_view line);
   void on_log_message(const Envelope& message, std::string_view line);
   void on_elicitation_complete(const Envelope& message, std::string_view line);
-  /** The one client a message without an owner can belong to; null when there are several or none. */
+  /**
+   * Whom a message without a receiver on the wire is for: the owner of the task it names, else the one client it can
+   * belong to. Null when that is nobody, or one of several.
+   */
+  [[nodiscard]] Seat* receiver_of(const Envelope& message);
   [[nodiscard]] Seat* only_candidate();
+
+  // Tasks.
+  void on_own_task(Seat& seat, const Envelope& message, std::string_view line);
+  /** Before the answer to `request` is delivered. */
+  void follow_tasks(std::uint64_t number, const Request& request, const Envelope& message);
+  void deliver_task_list(Seat& seat, const Request& request, const Envelope& message);
+  void on_task_status(const Envelope& message, std::string_view line);
+  void abandon_task(std::string_view id);
 
   InstanceSlot slot_;
   std::map<ClientId, Seat> seats_;
   InFlight in_flight_;
   Subscriptions subscriptions_;
   Questions questions_;
+  Tasks tasks_;
   /** elicitationId to whom it was put; the oldest is forgotten. */
   std::deque<std::pair<std::string, ClientId>> elicitations_;
   std::deque<Held> held_;

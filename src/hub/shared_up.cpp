@@ -21,9 +21,6 @@ void SharedServer::up_request(Seat& seat, const Envelope& message, std::string_v
       return on_initialize(seat, message);
     case UpRoute::answer_ping:
       return answer(*seat.client, message.id, "{}");
-    case UpRoute::refuse_request:
-      return fail(*seat.client, message.id, jsonrpc::method_not_found,
-                  fmt::format("server {} is shared: it has no tasks of one client", name()));
     default:
       if (!admit(seat, message, line)) {
         return;
@@ -34,7 +31,11 @@ void SharedServer::up_request(Seat& seat, const Envelope& message, std::string_v
       if (route == UpRoute::merge_subscribe || route == UpRoute::merge_unsubscribe) {
         return on_subscription(seat, message, line, route == UpRoute::merge_subscribe);
       }
-      return forward(seat, message, line, Purpose::forward, {});
+      if (route == UpRoute::forward_own_task) {
+        return on_own_task(seat, message, line);
+      }
+      return forward(seat, message, line, route == UpRoute::forward_task_list ? Purpose::list_tasks : Purpose::forward,
+                     {});
   }
 }
 
@@ -74,7 +75,10 @@ void SharedServer::forward(Seat& seat, const Envelope& message, std::string_view
   request.id = message.id;
   request.progress_token = message.meta_progress_token;
   request.uri = std::move(uri);
-  if (config().request_timeout_ms != 0) {
+  request.makes_task = !message.task.empty();
+  if (purpose == Purpose::await_task) {
+    request.task_id = jsonrpc::unescape(message.task_id);
+  } else if (config().request_timeout_ms != 0) {
     request.deadline = context().loop.now() + std::chrono::milliseconds(config().request_timeout_ms);
   }
   const bool has_deadline = request.deadline.has_value();
@@ -171,7 +175,7 @@ void SharedServer::up_notification(Seat& seat, const Envelope& message, std::str
     case UpRoute::map_cancelled:
       return on_client_cancelled(seat, message, line);
     case UpRoute::forward_if_asked:
-      if (serving() && questions_.any_of(seat.client->id())) {
+      if (serving() && questions_.wants_progress(seat.client->id(), jsonrpc::id_key(message.progress_token))) {
         (void)slot_.send(line);
       }
       return;
@@ -199,7 +203,7 @@ void SharedServer::on_client_cancelled(Seat& seat, const Envelope& message, std:
   }
   const auto number = in_flight_.find_of(client, key);
   const auto* request = number ? in_flight_.find(*number) : nullptr;
-  if (request == nullptr || request->purpose != Purpose::forward) {
+  if (request == nullptr || !is_cancellable(request->purpose)) {
     return;  // too late, or nothing that can be cancelled
   }
   const fmt::format_int fresh(*number);
@@ -212,7 +216,7 @@ void SharedServer::on_client_cancelled(Seat& seat, const Envelope& message, std:
 
 void SharedServer::cancel_at_server(std::uint64_t number) {
   const auto* request = in_flight_.find(number);
-  if (request != nullptr && request->purpose == Purpose::forward) {
+  if (request != nullptr && is_cancellable(request->purpose)) {
     (void)slot_.send(jsonrpc::notification(
         "notifications/cancelled", fmt::format(R"({{"requestId":{},"reason":"nobody waits for it"}})", number)));
   }

@@ -4,6 +4,7 @@
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "hub/hub_limits.hpp"
+#include "jsonrpc/batch.hpp"
 
 #include <utility>
 
@@ -53,11 +54,30 @@ void Upstream::hold(bool held) {
 
 void Upstream::on_line(std::string_view line) {
   const auto message = jsonrpc::scan(line);
+  if (message.kind == jsonrpc::Kind::batch) {
+    return on_batch(line);
+  }
+  on_message(message, line);
+}
+
+void Upstream::on_message(const jsonrpc::Envelope& message, std::string_view line) {
   if (message.kind == jsonrpc::Kind::not_json || message.kind == jsonrpc::Kind::invalid ||
       message.kind == jsonrpc::Kind::batch) {
     return garbage(line, message.problem);
   }
   listener_.on_server_message(message, line);
+}
+
+/** Whatever revision it speaks: taken apart, it can be routed, and its answers are waited for. */
+void Upstream::on_batch(std::string_view line) {
+  const auto lines = jsonrpc::split_batch(line);
+  if (!lines) {
+    return garbage(line, "a batch of too many messages");
+  }
+  const auto hand_on = alive_.wrap([this](std::string_view one) { on_message(jsonrpc::scan(one), one); });
+  for (const auto one : *lines) {
+    hand_on(one);
+  }
 }
 
 void Upstream::garbage(std::string_view line, const char* problem) {

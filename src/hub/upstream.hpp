@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/alive.hpp"
 #include "base/result.hpp"
 #include "base/strong_id.hpp"
 #include "base/unique_fd.hpp"
@@ -50,6 +51,8 @@ class Upstream {
 
  private:
   void on_line(std::string_view line);
+  void on_message(const jsonrpc::Envelope& message, std::string_view line);
+  void on_batch(std::string_view line);
   void garbage(std::string_view line, const char* problem);
 
   std::string server_;
@@ -59,6 +62,7 @@ class Upstream {
   std::chrono::steady_clock::time_point period_start_{};
   event::Loop& loop_;
   io::LineChannel channel_;
+  Alive alive_;
 };
 
 }  // namespace hal::hub

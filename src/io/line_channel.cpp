@@ -16,8 +16,9 @@ namespace {
 
 /** Read in one go: the size of a pipe. */
 constexpr std::size_t read_bytes = 64 * 1024;
-/** Read in one turn of the loop, so that all peers get their turn. */
-constexpr std::size_t bytes_per_turn = std::size_t{1} << 20;
+/** Read in one turn of the loop, so that all peers get their turn: about what a socket takes in one, so that who hands
+ * on does not outrun who reads. */
+constexpr std::size_t bytes_per_turn = 256 * 1024;
 
 /**
  * Where every channel reads into: lines are handed on from here, only what is not yet whole is kept by its channel.

@@ -59,7 +59,7 @@ class MessageScan {
     const bool valid = in_.take_value(all);
     in_.skip_blanks();
     message_.kind = valid && in_.at_end() ? Kind::batch : Kind::not_json;
-    message_.problem = "batches are not supported";
+    message_.problem = "a batch within a batch";
     return std::move(message_);
   }
 

@@ -18,7 +18,7 @@ enum class Kind {
   result,
   /** A response with "error". */
   error,
-  /** A JSON array: batches exist in the revision 2025-03-26 only and are not taken. */
+  /** A JSON array, see batch.hpp. */
   batch,
   /** A JSON object that is no message; `id` is set where it could be read. */
   invalid,

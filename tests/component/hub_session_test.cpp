@@ -146,7 +146,13 @@ TEST_F(Session, a_slow_client_slows_its_own_process_only_and_loses_nothing) {
   const std::string large(std::size_t{1} << 20, 'x');
   for (int i = 0; i < 30; ++i) {
     a->send(request(i, "tools/call"));
-    process.answer(process.next(), {{"text", large}});
+  }
+  std::vector<Json> calls;
+  for (int i = 0; i < 30; ++i) {
+    calls.push_back(process.next());
+  }
+  for (const auto& call : calls) {
+    process.answer(call, {{"text", large}});
   }
   run_ready(loop);
   EXPECT_GT(process.queued_bytes(), std::size_t{8} << 20);  // the hub reads no further

@@ -87,7 +87,7 @@ void FakeProcess::on_line(std::string_view line) {
   if (shakes_hands && method == "initialize") {
     ++handshakes;
     initialize_params = message["params"];
-    return answer(message, {{"protocolVersion", "2025-11-25"},
+    return answer(message, {{"protocolVersion", revision},
                             {"capabilities", capabilities},
                             {"serverInfo", {{"name", "fake"}, {"version", "7"}}}});
   }

@@ -83,6 +83,7 @@ class FakeProcess {
 
   /** Answers initialize and keeps initialized to itself, as long as this is set. */
   bool shakes_hands = true;
+  std::string revision = "2025-11-25";
   Json capabilities = {{"tools", {{"listChanged", true}}}, {"logging", Json::object()}};
   std::size_t handshakes = 0;
   std::size_t initialized = 0;
@@ -136,6 +137,40 @@ class HubTest : public testing::Test {
 
  private:
   std::size_t requests_served_ = 0;
+};
+
+/** Workers A and B with one shared server, both initialized. */
+class Shared : public HubTest {
+ public:
+  Shared() {
+    add_server("s");
+    add_worker("a", {"s"});
+    add_worker("b", {"s"});
+  }
+
+  std::unique_ptr<RelayPeer> ready_client(const std::string& worker, const Json& capabilities = Json::object()) {
+    auto client = connect(worker);
+    client->initialize("s", capabilities);
+    if (process == nullptr) {
+      process = &start_process("s");
+    }
+    const auto answer = client->next();
+    EXPECT_EQ(answer["result"]["serverInfo"]["name"], "fake") << answer;
+    client->notify("notifications/initialized");
+    return client;
+  }
+
+  /** The next two calls, that of "a" (params.who) first: sockets keep no order among each other. */
+  std::pair<Json, Json> two_calls() {
+    auto first = process->next();
+    auto second = process->next();
+    if (first["params"]["who"] != "a") {
+      std::swap(first, second);
+    }
+    return {std::move(first), std::move(second)};
+  }
+
+  FakeProcess* process = nullptr;
 };
 
 [[nodiscard]] Json request(const Json& id, const std::string& method, const Json& params = Json::object());

@@ -26,12 +26,12 @@ TEST(Routes, have_a_row_for_what_needs_one_and_a_rule_for_the_rest) {
   EXPECT_EQ(up_request_route("initialize"), UpRoute::answer_initialize);
   EXPECT_EQ(up_request_route("tools/call"), UpRoute::forward_request);
   EXPECT_EQ(up_request_route("future/method"), UpRoute::forward_request);
-  EXPECT_EQ(up_request_route("tasks/list"), UpRoute::refuse_request);
+  EXPECT_EQ(up_request_route("tasks/list"), UpRoute::forward_task_list);
   EXPECT_EQ(up_notification_route("notifications/cancelled"), UpRoute::map_cancelled);
   EXPECT_EQ(up_notification_route("notifications/future"), UpRoute::forward_notification);
   EXPECT_EQ(down_request_route("roots/list"), DownRoute::ask_client);
-  EXPECT_EQ(down_request_route("future/method"), DownRoute::refuse_request);
-  EXPECT_EQ(down_notification_route("notifications/future"), DownRoute::drop_notification);
+  EXPECT_EQ(down_request_route("future/method"), DownRoute::ask_client);
+  EXPECT_EQ(down_notification_route("notifications/future"), DownRoute::to_only_candidate);
 }
 
 TEST(InFlight, never_uses_a_number_twice_and_forgets_what_was_taken) {
