@@ -1,0 +1,77 @@
+#pragma once
+
+#include "base/strong_id.hpp"
+#include "base/unique_fd.hpp"
+#include "event/sources.hpp"
+#include "http/session.hpp"
+#include "http/web_server.hpp"
+#include "hub/hub.hpp"
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace hal::http {
+
+class OneServer;
+
+/**
+ * MCP over HTTP for all workers of a parent, which share one loopback: a worker is known by its token. Finds or makes
+ * the session of a request; the hub knows which servers a worker may use.
+ */
+class Endpoint final : private WebServer::Handler, private Session::Listener {
+ public:
+  /** The hub outlives it. */
+  Endpoint(event::Loop& loop, hub::Hub& hub);
+  ~Endpoint() override;
+
+  /** Serves this socket in place of the one before; sessions stay. Throws if it cannot. */
+  void listen(UniqueFd listening);
+  /** The worker's bearer token; an empty one lets it not in. */
+  void set_worker(const WorkerId& id, std::string token);
+  void remove_worker(const WorkerId& id);
+
+  [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
+
+ private:
+  struct Worker {
+    WorkerId id;
+    std::string token;
+    std::size_t exchanges = 0;
+    std::size_t body_bytes = 0;
+  };
+  struct Entry {
+    std::unique_ptr<Session> session;
+    /** The hub's. */
+    OneServer* client = nullptr;
+  };
+
+  std::optional<Answer> on_head(Exchange& exchange) override;
+  bool on_body(Exchange& exchange, std::size_t bytes, Answer& refusal) override;
+  void on_request(Exchange& exchange) override;
+  void on_over(Exchange& exchange) override;
+  void on_session_over(Session& session) override;
+
+  [[nodiscard]] std::optional<Answer> check_address(const Exchange& exchange) const;
+  [[nodiscard]] Worker* worker_of(const Exchange& exchange);
+  [[nodiscard]] std::optional<Answer> admit(Exchange& exchange, Worker& worker);
+  /** Null: `refusal` says why. */
+  [[nodiscard]] Session* find_session(const Exchange& exchange, Answer& refusal);
+  void on_post(Exchange& exchange);
+  void initialize(Exchange& exchange, const jsonrpc::Envelope& message);
+  void arm_tick();
+
+  event::Loop& loop_;
+  hub::Hub& hub_;
+  std::map<WorkerId, std::unique_ptr<Worker>> workers_;
+  /** Workers that are gone but for their exchanges. */
+  std::map<Worker*, std::unique_ptr<Worker>> removed_;
+  std::map<std::string, Entry, std::less<>> sessions_;
+  event::Timer tick_;
+  std::unique_ptr<WebServer> web_;
+};
+
+}  // namespace hal::http

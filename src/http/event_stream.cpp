@@ -1,0 +1,104 @@
+#include "http/event_stream.hpp"
+
+#include "http/http_limits.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace hal::http {
+
+void flatten(std::string& text) {
+  for (const char line_break : {'\n', '\r'}) {
+    for (auto at = text.find(line_break); at != std::string::npos; at = text.find(line_break, at + 1)) {
+      text[at] = ' ';
+    }
+  }
+}
+
+void EventStream::add(std::span<const std::string_view> message) {
+  auto event = fmt::format("id: {}\ndata: ", event_id({number_, first_ + events_.size()}));
+  const auto begin = event.size();
+  std::size_t size = begin + 2;
+  for (const auto part : message) {
+    size += part.size();
+  }
+  event.reserve(size);
+  for (const auto part : message) {
+    event += part;
+  }
+  if (event.find_first_of("\r\n", begin) != std::string::npos) {
+    auto data = event.substr(begin);
+    flatten(data);
+    event.replace(begin, data.size(), data);
+  }
+  event += "\n\n";
+  bytes_ += event.size();
+  unread_ += event.size();
+  events_.push_back(std::move(event));
+}
+
+void EventStream::open(bool priming) {
+  prelude_ = fmt::format("retry: {}\n", limits::retry_ms);
+  if (priming) {
+    prelude_ += fmt::format("id: {}\ndata: \n", event_id({number_, first_ + next_ - 1}));
+  }
+  prelude_ += '\n';
+}
+
+bool EventStream::rewind(std::uint64_t event) {
+  if (event + 1 < first_ || event >= first_ + events_.size()) {
+    return false;
+  }
+  next_ = static_cast<std::size_t>(event + 1 - first_);
+  offset_ = 0;
+  unread_ = 0;
+  for (std::size_t i = next_; i < events_.size(); ++i) {
+    unread_ += events_[i].size();
+  }
+  return true;
+}
+
+void EventStream::keep_alive() {
+  if (drained()) {
+    prelude_ = ":\n\n";
+  }
+}
+
+std::size_t EventStream::read(std::span<char> buffer) {
+  const std::size_t from_prelude = std::min(buffer.size(), offset_ == 0 ? prelude_.size() : 0);
+  std::memcpy(buffer.data(), prelude_.data(), from_prelude);
+  prelude_.erase(0, from_prelude);
+  std::size_t filled = from_prelude;
+  while (filled < buffer.size() && next_ < events_.size()) {
+    const auto& event = events_[next_];
+    const std::size_t bytes = std::min(buffer.size() - filled, event.size() - offset_);
+    std::memcpy(buffer.data() + filled, event.data() + offset_, bytes);
+    filled += bytes;
+    offset_ += bytes;
+    if (offset_ == event.size()) {
+      unread_ -= offset_;
+      offset_ = 0;
+      ++next_;
+    }
+  }
+  return filled;
+}
+
+void EventStream::forget() {
+  first_ += events_.size();
+  events_.clear();
+  next_ = offset_ = unread_ = bytes_ = 0;
+}
+
+void EventStream::keep(std::size_t bytes) {
+  while (bytes_ > bytes && next_ > 0) {
+    bytes_ -= events_.front().size();
+    events_.pop_front();
+    ++first_;
+    --next_;
+  }
+}
+
+}  // namespace hal::http
