@@ -27,6 +27,7 @@ Gateway::Gateway(event::Loop& loop, LinkSource source)
     : loop_(loop),
       is_child_(!source.listening),
       hub_(loop, [this](link::ToDaemon message) { send(std::move(message)); }),
+      http_(loop, hub_),
       on_term_(loop, SIGTERM, "SIGTERM", [this] { stop("the gateway is stopping"); }),
       on_int_(loop, SIGINT, "SIGINT", [this] { stop("the gateway is stopping"); }),
       last_moment_(loop, "end", [this] { loop_.exit(0); }),
@@ -61,8 +62,29 @@ void Gateway::accept(UniqueFd connection) {
 
 void Gateway::connect(UniqueFd socket) {
   lost_.cancel();
-  end_ = std::make_unique<link::GatewayEnd>(loop_, std::move(socket), hub_.hello(),
+  auto hello = hub_.hello();
+  hello.http_network = http_network_;
+  end_ = std::make_unique<link::GatewayEnd>(loop_, std::move(socket), std::move(hello),
                                             static_cast<link::GatewayEndListener&>(*this));
+}
+
+void Gateway::on_worker_add(link::WorkerAdd message) {
+  http_.set_worker(message.id, message.token);
+  hub_.add_worker(std::move(message));
+}
+
+void Gateway::on_worker_remove(const link::WorkerRemove& message) {
+  http_.remove_worker(message.id);
+  hub_.remove_worker(message.id);
+}
+
+void Gateway::on_http_listen(link::HttpListen message) {
+  if (const auto listening = http_.listen(std::move(message.listener)); !listening) {
+    log::error({}, "MCP over HTTP is not served: {}", listening.error().message);
+    return;
+  }
+  http_network_ = message.network;
+  log::info({}, "MCP over HTTP is served");
 }
 
 void Gateway::on_hello() {

@@ -3,12 +3,14 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
+#include "http/endpoint.hpp"
 #include "hub/hub.hpp"
 #include "io/listener.hpp"
 #include "link/gateway_end.hpp"
 
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace hal::gateway {
 
@@ -27,8 +29,9 @@ class Gateway final : private link::GatewayEndListener {
   ~Gateway() override;
 
  private:
-  void on_worker_add(link::WorkerAdd message) override { hub_.add_worker(std::move(message)); }
-  void on_worker_remove(const link::WorkerRemove& message) override { hub_.remove_worker(message.id); }
+  void on_worker_add(link::WorkerAdd message) override;
+  void on_worker_remove(const link::WorkerRemove& message) override;
+  void on_http_listen(link::HttpListen message) override;
   void on_server_set(const link::ServerSet& message) override { hub_.set_server(message); }
   void on_server_remove(const link::ServerRemove& message) override { hub_.remove_server(message.name); }
   void on_instance_attach(link::InstanceAttach message) override { hub_.attach(std::move(message)); }
@@ -49,6 +52,8 @@ class Gateway final : private link::GatewayEndListener {
   bool is_child_;
   bool stopping_ = false;
   hub::Hub hub_;
+  http::Endpoint http_;
+  std::string http_network_;
   std::unique_ptr<link::GatewayEnd> end_;
   std::unique_ptr<io::Listener> listener_;
   event::Signal on_term_;

@@ -8,6 +8,7 @@
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
 
+#include <exception>
 #include <utility>
 
 #include <fmt/format.h>
@@ -91,9 +92,14 @@ Endpoint::~Endpoint() {
   }
 }
 
-void Endpoint::listen(UniqueFd listening) {
+Result<void> Endpoint::listen(UniqueFd listening) {
   web_.reset();
-  web_ = std::make_unique<WebServer>(loop_, std::move(listening), static_cast<WebServer::Handler&>(*this));
+  try {
+    web_ = std::make_unique<WebServer>(loop_, std::move(listening), static_cast<WebServer::Handler&>(*this));
+  } catch (const std::exception& error) {
+    return Error{Errc::internal, error.what()};
+  }
+  return {};
 }
 
 void Endpoint::set_worker(const WorkerId& id, std::string token) {
@@ -102,7 +108,9 @@ void Endpoint::set_worker(const WorkerId& id, std::string token) {
     worker = std::make_unique<Worker>();
     worker->id = id;
   }
-  worker->token = std::move(token);
+  if (!token.empty()) {
+    worker->token = std::move(token);
+  }
 }
 
 void Endpoint::remove_worker(const WorkerId& id) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/result.hpp"
 #include "base/strong_id.hpp"
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
@@ -28,9 +29,9 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   Endpoint(event::Loop& loop, hub::Hub& hub);
   ~Endpoint() override;
 
-  /** Serves this socket in place of the one before; sessions stay. Throws if it cannot. */
-  void listen(UniqueFd listening);
-  /** The worker's bearer token; an empty one lets it not in. */
+  /** Serves this socket in place of the one before; sessions stay. */
+  Result<void> listen(UniqueFd listening);
+  /** The worker and its bearer token, "ID." and a secret; an empty one changes nothing. */
   void set_worker(const WorkerId& id, std::string token);
   void remove_worker(const WorkerId& id);
 

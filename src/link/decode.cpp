@@ -112,7 +112,12 @@ DaemonHello daemon_hello(Members& in) {
 }
 
 WorkerAdd worker_add(Members& in) {
-  return {WorkerId{in.name("id")}, in.number32("owner"), in.texts("servers"), in.has_fd() ? in.fd() : UniqueFd()};
+  return {WorkerId{in.name("id")}, in.number32("owner"), in.texts("servers"), in.has_fd() ? in.fd() : UniqueFd(),
+          in.text("token")};
+}
+
+HttpListen http_listen(Members& in) {
+  return {in.text("network"), in.fd()};
 }
 
 WorkerRemove worker_remove(Members& in) {
@@ -168,6 +173,7 @@ GatewayHello gateway_hello(Members& in) {
     }
     message.instances.push_back({std::move(*server), {*instance}});
   }
+  message.http_network = in.optional_text("http_network").value_or("");
   return message;
 }
 
@@ -226,6 +232,7 @@ constexpr Decoder<ToGateway> to_gateway_decoders[] = {
     {"hello", as<ToGateway, daemon_hello>},
     {"worker_add", as<ToGateway, worker_add>},
     {"worker_remove", as<ToGateway, worker_remove>},
+    {"http_listen", as<ToGateway, http_listen>},
     {"server_set", as<ToGateway, server_set>},
     {"server_remove", as<ToGateway, server_remove>},
     {"instance_attach", as<ToGateway, instance_attach>},

@@ -39,14 +39,24 @@ Json to_json(GatewayHello& message, Fds&) {
   return {{"kind", "hello"},
           {"version", message.version},
           {"workers", std::move(workers)},
-          {"instances", std::move(instances)}};
+          {"instances", std::move(instances)},
+          {"http_network", message.http_network}};
 }
 
 Json to_json(WorkerAdd& message, Fds& fds) {
   if (message.listener) {
     fds.push_back(std::move(message.listener));
   }
-  return {{"kind", "worker_add"}, {"id", message.id.value}, {"owner", message.owner}, {"servers", message.servers}};
+  return {{"kind", "worker_add"},
+          {"id", message.id.value},
+          {"owner", message.owner},
+          {"servers", message.servers},
+          {"token", message.token}};
+}
+
+Json to_json(HttpListen& message, Fds& fds) {
+  fds.push_back(std::move(message.listener));
+  return {{"kind", "http_listen"}, {"network", message.network}};
 }
 
 Json to_json(WorkerRemove& message, Fds&) {

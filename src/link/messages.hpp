@@ -24,7 +24,7 @@
 namespace hal::link {
 
 /** Raised with every change of these messages. */
-inline constexpr std::uint64_t protocol_version = 1;
+inline constexpr std::uint64_t protocol_version = 2;
 
 /** Names one relay session for its life; random, unguessable. */
 using SessionId = StrongId<struct SessionTag, std::string>;
@@ -49,17 +49,30 @@ struct GatewayHello {
   std::uint64_t version = protocol_version;
   std::vector<WorkerId> workers;
   std::vector<HeldInstance> instances;
+  /** Of the HttpListen it serves; empty for none. */
+  std::string http_network;
 };
 
 // daemon -> gateway
 
-/** A worker's listening SOCK_STREAM socket and what may be used over it. A known id: the list of servers is replaced.
+/**
+ * A worker's listening SOCK_STREAM socket, its token, and what may be used with either. A known id: the list of servers
+ * is replaced.
  */
 struct WorkerAdd {
   WorkerId id;
   std::uint32_t owner = 0;
   std::vector<std::string> servers;
   /** Unset only for a worker the gateway has already. */
+  UniqueFd listener;
+  /** Its bearer token for MCP over HTTP, "ID." and a secret; empty: none, or the one the gateway has already. */
+  std::string token;
+};
+
+/** Where MCP over HTTP is served, in place of the socket before: all workers of a parent share one loopback. */
+struct HttpListen {
+  /** Names the network namespace, for GatewayHello. */
+  std::string network;
   UniqueFd listener;
 };
 
@@ -157,8 +170,8 @@ struct CallResult {
   Result<std::string> result = Error{Errc::internal, "unset"};
 };
 
-using ToGateway = std::variant<DaemonHello, WorkerAdd, WorkerRemove, ServerSet, ServerRemove, InstanceAttach,
-                               InstanceGone, ServerUnavailable, Call>;
+using ToGateway = std::variant<DaemonHello, WorkerAdd, WorkerRemove, HttpListen, ServerSet, ServerRemove,
+                               InstanceAttach, InstanceGone, ServerUnavailable, Call>;
 using ToDaemon = std::variant<GatewayHello, InstanceRequest, InstanceRelease, ServerReport, WorkerReport, CallResult>;
 
 /** Text of a Call's params or result, at most; D-Bus carries no more in comfort. */

@@ -44,7 +44,11 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
   EXPECT_EQ(worker.servers, (std::vector<std::string>{"memory", "chroma"}));
   EXPECT_TRUE(worker.listener);
   EXPECT_FALSE(round_trip(WorkerAdd{{"0123456789ab"}, 1, {}, {}}).listener);
+  EXPECT_EQ(round_trip(WorkerAdd{{"ab"}, 1, {}, {}, "ab.secret"}).token, "ab.secret");
   EXPECT_EQ(round_trip(WorkerRemove{{"ab"}}).id.value, "ab");
+  const auto http = round_trip(HttpListen{"4:4026531840", some_fd()});
+  EXPECT_EQ(http.network, "4:4026531840");
+  EXPECT_TRUE(http.listener);
 
   const auto server = round_trip(ServerSet{"memory", ServerMode::session, 1, 2, 3});
   EXPECT_EQ(server.mode, ServerMode::session);
@@ -66,7 +70,8 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
 }
 
 TEST(LinkCodec, carries_every_message_to_the_daemon) {
-  const auto hello = round_trip_up(GatewayHello{1, {{"a"}, {"b"}}, {{"m", {3}}}});
+  const auto hello = round_trip_up(GatewayHello{protocol_version, {{"a"}, {"b"}}, {{"m", {3}}}, "4:1"});
+  EXPECT_EQ(hello.http_network, "4:1");
   ASSERT_EQ(hello.workers.size(), 2U);
   ASSERT_EQ(hello.instances.size(), 1U);
   EXPECT_EQ(hello.instances[0].instance.value, 3U);
@@ -99,8 +104,9 @@ TEST(LinkCodec, refuses_what_is_not_exactly_a_message) {
       R"({"kind":"worker_remove","id":5})",
       R"({"kind":"worker_remove","id":"../etc"})",
       R"({"kind":"worker_remove","id":"a","more":1})",
-      R"({"kind":"worker_add","id":"a","owner":4294967296,"servers":[]})",
-      R"({"kind":"worker_add","id":"a","owner":1,"servers":[1]})",
+      R"({"kind":"worker_add","id":"a","owner":4294967296,"servers":[],"token":""})",
+      R"({"kind":"worker_add","id":"a","owner":1,"servers":[1],"token":""})",
+      R"({"kind":"http_listen","network":"1:2"})",
       R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0})",
       R"({"kind":"instance_attach","server":"a","instance":1})",
       R"({"kind":"instance_gone","server":"a","instance":-1,"reason":""})",
@@ -141,6 +147,7 @@ struct FakeDaemon : DaemonEndListener {
 
 struct FakeGateway : GatewayEndListener {
   std::vector<std::string> events;
+  void on_http_listen(HttpListen) override {}
   void on_worker_add(WorkerAdd message) override {
     events.push_back(message.listener ? "worker_add with fd" : "worker_add");
   }
@@ -171,7 +178,7 @@ struct LinkEnds : testing::Test {
 
 TEST_F(LinkEnds, greet_and_talk_both_ways) {
   DaemonEnd daemon_end(loop, std::move(pair.ours), daemon);
-  GatewayEnd gateway_end(loop, std::move(pair.theirs), GatewayHello{1, {{"w"}}, {}}, gateway);
+  GatewayEnd gateway_end(loop, std::move(pair.theirs), GatewayHello{protocol_version, {{"w"}}, {}}, gateway);
   ASSERT_TRUE(run_until([&] { return !daemon.events.empty() && !gateway.events.empty(); }));
   EXPECT_EQ(daemon.events, std::vector<std::string>{"hello 1"});
   EXPECT_EQ(gateway.events, std::vector<std::string>{"hello"});
