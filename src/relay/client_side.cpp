@@ -61,6 +61,9 @@ void ClientSide::line_sent(std::string_view end_of_line) {
   const Line& line = scanner_.line();
   if (line.is_request()) {
     in_flight_.add(line.id);
+    if (scanner_.line_bytes() <= max_wish_bytes) {
+      wishes_.sent(line, partial_ + std::string(end_of_line));
+    }
   }
   if (line.method == "notifications/cancelled" && !line.request_id.empty()) {
     in_flight_.remove(line.request_id);  // its answer may never come, and nobody waits for it
@@ -84,7 +87,13 @@ void ClientSide::line_sent(std::string_view end_of_line) {
   }
 }
 
+void ClientSide::answered(const Line& response) {
+  in_flight_.remove(response.id);
+  wishes_.answered(response);
+}
+
 void ClientSide::connection_lost(std::string& answers) {
+  wishes_.connection_lost();
   in_flight_.drain(initialize_id_, [&answers](std::string_view id) { answers += lost_answer(id); });
   if (!scanner_.in_line() || dropping_) {
     return;

@@ -2,6 +2,7 @@
 
 #include "relay/in_flight.hpp"
 #include "relay/line_scanner.hpp"
+#include "relay/wishes.hpp"
 
 #include <cstddef>
 #include <string>
@@ -38,8 +39,10 @@ class ClientSide {
   void connection_lost(std::string& answers);
   /** Answers that became due since, to requests whose lines were dropped. */
   [[nodiscard]] std::string take_answers();
-  /** The gateway has answered. */
-  void answered(std::string_view id) { in_flight_.remove(id); }
+  /** The gateway has answered, with this response. */
+  void answered(const Line& response);
+  /** What a new session has to be told after the handshake. */
+  [[nodiscard]] const Wishes& wishes() const { return wishes_; }
 
   /** The client's lines, with their newlines; empty when not seen, or not kept. */
   [[nodiscard]] const std::string& initialize() const { return initialize_; }
@@ -62,6 +65,7 @@ class ClientSide {
   std::string partial_;  ///< The sent part of an unfinished line, unless that is longer than max_kept_line_bytes.
   bool dropping_ = false;
   InFlight in_flight_;
+  Wishes wishes_;
   std::string answers_;
   std::string initialize_;
   std::string initialize_id_;

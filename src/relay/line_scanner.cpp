@@ -147,7 +147,7 @@ void LineScanner::end_key() {
   in_key_ = false;
   member_ = Member::other;
   if (depth_ == 2) {
-    member_ = key_ == "requestId" ? Member::request_id : Member::other;
+    member_ = key_ == "requestId" ? Member::request_id : key_ == "uri" ? Member::uri : Member::other;
   } else if (key_ == "id") {
     member_ = Member::id;
   } else if (key_ == "method") {
@@ -173,6 +173,12 @@ void LineScanner::end_value() {
       trim(line_.request_id);
       if (line_.request_id.size() > max_id_bytes) {
         line_.request_id.clear();
+      }
+      break;
+    case Member::uri:
+      trim(line_.uri);
+      if (line_.uri.size() > max_uri_bytes) {
+        line_.uri.clear();
       }
       break;
     case Member::method: {
@@ -202,6 +208,9 @@ void LineScanner::keep(std::string_view bytes) {
       return;
     case Member::request_id:
       keep_up_to(line_.request_id, bytes, max_id_bytes);
+      return;
+    case Member::uri:
+      keep_up_to(line_.uri, bytes, max_uri_bytes);
       return;
     case Member::params:
     case Member::other:

@@ -10,12 +10,15 @@ namespace hal::relay {
 /** Longer ids and methods exist in no real message; a line with one is passed on but not followed. */
 inline constexpr std::size_t max_id_bytes = 512;
 inline constexpr std::size_t max_method_bytes = 64;
+/** A subscription to a longer URI is not repeated after a lost connection. */
+inline constexpr std::size_t max_uri_bytes = 2048;
 
 /** What the relay must know of a JSON-RPC line. Values are raw JSON text; absent ones are empty. */
 struct Line {
   std::string id;
   std::string method;      ///< Without its quotes; escapes stay as they were spelled.
   std::string request_id;  ///< params.requestId, of notifications/cancelled.
+  std::string uri;         ///< params.uri
   bool has_method = false;
   bool has_outcome = false;  ///< "result" or "error".
   bool has_error = false;    ///< "error".
@@ -45,7 +48,7 @@ class LineScanner {
   void reset() { *this = LineScanner(); }
 
  private:
-  enum class Member : std::uint8_t { other, id, method, params, request_id };
+  enum class Member : std::uint8_t { other, id, method, params, request_id, uri };
 
   void pass_segment(std::string_view bytes);
   std::size_t pass_in_string(std::string_view bytes);

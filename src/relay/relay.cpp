@@ -206,7 +206,14 @@ GatewaySide::Verdict Relay::gateway_line(const Line& line) {
     return GatewaySide::Verdict::swallow;
   }
   if (line.is_response()) {
-    client_.answered(line.id);
+    const auto own = repeated_.empty() ? repeated_.end() : repeated_.find(jsonrpc::id_key(line.id));
+    if (own != repeated_.end()) {
+      if (--own->second == 0) {
+        repeated_.erase(own);
+      }
+      return GatewaySide::Verdict::swallow;
+    }
+    client_.answered(line);
   }
   if (state_ == State::relaying) {
     outage_ = false;
@@ -223,6 +230,10 @@ void Relay::replayed(const Line& line) {
   state_ = State::relaying;
   phase_since_ = Clock::now();
   head_ += client_.initialized();
+  if (!client_.initialized().empty()) {
+    head_ += client_.wishes().lines();
+    repeated_ = client_.wishes().ids();
+  }
 }
 
 void Relay::write_gateway() {
@@ -261,6 +272,7 @@ void Relay::connection_lost() {
   watch_.closing(Watch::gateway);
   socket_.reset();
   head_.clear();
+  repeated_.clear();
   half_closed_ = false;
   state_ = State::waiting;
   gateway_.connection_lost();

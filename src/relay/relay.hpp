@@ -7,6 +7,7 @@
 #include "relay/process_io.hpp"
 #include "relay/watch.hpp"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -70,8 +71,10 @@ class Relay {
   Connector connector_;
   UniqueFd socket_;
   State state_ = State::waiting;
-  std::string session_;   ///< The gateway's name for it, once it has given one.
-  std::string head_;      ///< Of our own, to be sent before the client's bytes: greeting, replayed handshake.
+  std::string session_;  ///< The gateway's name for it, once it has given one.
+  std::string head_;     ///< Of our own, to be sent before the client's bytes: greeting, replayed handshake.
+  /** Requests of the client's that we have sent again, by id: how many answers are ours to take. */
+  std::map<std::string, int> repeated_;
   std::string greeting_;  ///< The gateway's answer so far.
   ClientSide client_;
   GatewaySide gateway_;

@@ -173,6 +173,36 @@ TEST_F(Relay, survives_a_restart_of_the_gateway) {
   EXPECT_EQ(relay_.out.line(), result("6")) << "and not the replayed initialize's result";
 }
 
+TEST_F(Relay, a_new_session_is_told_of_subscriptions_and_log_level_again) {
+  shake_hands();
+  const auto wish = [](const std::string& id, const std::string& method, const std::string& params) {
+    return "{\"jsonrpc\":\"2.0\",\"params\":{" + params + "},\"id\":" + id + ",\"method\":\"" + method + "\"}\n";
+  };
+  const auto level = wish("\"l\"", "logging/setLevel", "\"level\":\"debug\"");
+  const auto kept = wish("2", "resources/subscribe", "\"uri\":\"x://kept\"");
+  const auto dropped = wish("3", "resources/subscribe", "\"uri\":\"x://dropped\"");
+  const auto refused = wish("4", "resources/subscribe", "\"uri\":\"x://refused\"");
+  const auto undone = wish("5", "resources/unsubscribe", "\"uri\":\"x:\\/\\/dropped\"");
+  for (const auto& [line, id] :
+       {std::pair(level, "\"l\""), {kept, "2"}, {dropped, "3"}, {refused, "4"}, {undone, "5"}}) {
+    ASSERT_TRUE(relay_.in.write(line));
+    ASSERT_EQ(session_.line(), line);
+    const auto answer = line == refused ? "{\"jsonrpc\":\"2.0\",\"id\":4,\"error\":{}}\n" : result(id);
+    ASSERT_TRUE(session_.write(answer));
+    ASSERT_EQ(relay_.out.line(), answer);
+  }
+  for (int i = 0; i < 2; ++i) {
+    session_.close();
+    shake_hands_again();
+    EXPECT_EQ(session_.line(), level);
+    EXPECT_EQ(session_.line(), kept);
+    ASSERT_TRUE(relay_.in.write(request("6")));
+    EXPECT_EQ(session_.line(), request("6"));
+    ASSERT_TRUE(session_.write(result("2") + result("\"l\"") + result("6")));
+    EXPECT_EQ(relay_.out.line(), result("6")) << "and not the repeated requests' results";
+  }
+}
+
 TEST_F(Relay, survives_many_breaks_in_the_middle_of_long_lines) {
   shake_hands();
   const std::string down = long_line(std::size_t{1} << 20, 'd');

@@ -13,6 +13,13 @@ std::string request(const std::string& id, const std::string& method = "tools/ca
   return "{\"jsonrpc\":\"2.0\",\"id\":" + id + ",\"method\":\"" + method + "\"}\n";
 }
 
+Line response(const std::string& id) {
+  Line line;
+  line.id = id;
+  line.has_outcome = true;
+  return line;
+}
+
 /** Sends all that waits. */
 std::string send_all(ClientSide& client) {
   const std::string bytes(client.next());
@@ -36,8 +43,8 @@ TEST(ClientSide, answers_what_is_in_flight_with_the_clients_own_ids) {
   }
   client.append(request("5") + request("6") + "{\"method\":\"n\"}\n");
   send_all(client);
-  client.answered("5");  // not "5"
-  client.answered("6");
+  client.answered(response("5"));  // not "5"
+  client.answered(response("6"));
   EXPECT_FALSE(client.idle());
   EXPECT_EQ(lost(client), expected);
   EXPECT_TRUE(client.idle());
@@ -100,7 +107,7 @@ TEST(ClientSide, keeps_the_handshake) {
   EXPECT_EQ(client.initialize_id(), "0");
   EXPECT_TRUE(client.initialize_in_flight());
   EXPECT_EQ(lost(client), "") << "the initialize is sent again instead";
-  client.answered("0");
+  client.answered(response("0"));
   EXPECT_FALSE(client.initialize_in_flight());
   client.append(initialized + request("1"));
   send_all(client);
