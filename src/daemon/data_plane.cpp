@@ -200,6 +200,7 @@ void DataPlane::set_server(const server::Server& server) {
   message.max_sessions = server.config.max_sessions;
   message.max_requests = server.config.max_requests;
   message.request_timeout_ms = static_cast<std::uint64_t>(server.config.request_timeout.count());
+  message.idle_timeout_ms = static_cast<std::uint64_t>(server.config.idle_timeout.count());
   send(std::move(message));
 }
 

@@ -31,6 +31,7 @@ class Questions {
   [[nodiscard]] std::optional<std::pair<std::uint64_t, Question>> take_by_server_id(const std::string& id_key);
   [[nodiscard]] std::vector<Question> take_all_of(ClientId client);
   [[nodiscard]] std::map<std::uint64_t, Question> take_all();
+  [[nodiscard]] bool empty() const { return open_.empty(); }
   /** Whether the server wants the client's progress under this token. */
   [[nodiscard]] bool wants_progress(ClientId client, const std::string& token_key) const;
 

@@ -33,7 +33,7 @@ class Server {
 
   [[nodiscard]] const std::string& name() const { return config_.name; }
   [[nodiscard]] const link::ServerSet& config() const { return config_; }
-  void set_config(link::ServerSet config) { config_ = std::move(config); }
+  virtual void set_config(link::ServerSet config) { config_ = std::move(config); }
   /** The counters; the next change is announced again. */
   [[nodiscard]] link::ServerReport report();
 

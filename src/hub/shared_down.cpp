@@ -33,6 +33,7 @@ std::string param(const jsonrpc::Envelope& message, std::string_view key) {
 }  // namespace
 
 void SharedServer::on_server_message(const Envelope& message, std::string_view line) {
+  used();
   if (message.is_response()) {
     down_response(message, line);
   } else if (message.kind == jsonrpc::Kind::request) {

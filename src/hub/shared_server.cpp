@@ -17,7 +17,8 @@ namespace hal::hub {
 SharedServer::SharedServer(ServerContext& context, link::ServerSet config)
     : Server(context, std::move(config)),
       slot_(context, name(), std::nullopt, static_cast<InstanceSlot::Listener&>(*this)),
-      deadline_(context.loop, "deadlines of " + name(), [this] { on_deadline(); }) {}
+      deadline_(context.loop, "deadlines of " + name(), [this] { on_deadline(); }),
+      idle_check_(context.loop, "idleness of " + name(), [this] { on_idle_check(); }) {}
 
 SharedServer::~SharedServer() = default;
 
@@ -88,6 +89,7 @@ bool SharedServer::takes_batches(const Client& client) const {
 
 void SharedServer::do_from_client(Client& client, const Envelope& message, std::string_view line) {
   auto& seat = seats_.at(client.id());
+  used();
   if (message.kind == jsonrpc::Kind::request) {
     up_request(seat, message, line);
   } else if (message.kind == jsonrpc::Kind::notification) {
@@ -157,6 +159,8 @@ void SharedServer::finish_handshake(const Envelope& message) {
   }
   hello_ = std::move(*hello);
   set_identity(hello_->revision, hello_->server_info);
+  used();
+  watch_idleness();
   log::info({{names::field_server, name()}}, "server {} is ready, protocol {}", name(), hello_->revision);
   if (anybody_greeted()) {
     restore_state();

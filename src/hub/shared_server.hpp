@@ -23,13 +23,15 @@ namespace hal::hub {
  * what was in flight is answered with an error, and the new process is told what the old one knew.
  *
  * Where each kind of message goes stands in routes.cpp; the parts are in shared_up.cpp (clients to server),
- * shared_down.cpp (server to clients), shared_tasks.cpp and shared_server.cpp (life of clients and process).
+ * shared_down.cpp (server to clients), shared_tasks.cpp, shared_idle.cpp and
+ * shared_server.cpp (life of clients and process).
  */
 class SharedServer final : public Server, private InstanceSlot::Listener {
  public:
   SharedServer(ServerContext& context, link::ServerSet config);
   ~SharedServer() override;
 
+  void set_config(link::ServerSet config) override;
   void attach(link::InstanceAttach instance) override;
   void gone(const link::InstanceGone& news) override;
   void unavailable(const link::ServerUnavailable& news) override;
@@ -99,6 +101,12 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
   void expire(std::uint64_t number);
   void arm_deadline();
 
+  // Idle stop: shared_idle.cpp
+  void used() { last_use_ = context().loop.now(); }
+  [[nodiscard]] bool in_use() const;
+  void watch_idleness();
+  void on_idle_check();
+
   // Clients to server.
   void up_request(Seat& seat, const Envelope& message, std::string_view line);
   void up_notification(Seat& seat, const Envelope& message, std::string_view line);
@@ -161,6 +169,8 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
   /** The server reads too slowly: no client is read from. */
   bool braked_ = false;
   event::Timer deadline_;
+  Clock::time_point last_use_{};
+  event::Timer idle_check_;
 };
 
 }  // namespace hal::hub

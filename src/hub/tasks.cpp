@@ -80,6 +80,10 @@ std::vector<std::string> Tasks::remove(ClientId client) {
   return working;
 }
 
+bool Tasks::any_working() const {
+  return std::any_of(tasks_.begin(), tasks_.end(), [](const Entry& entry) { return !entry.ended; });
+}
+
 void Tasks::clear() {
   tasks_.clear();
   by_id_.clear();

@@ -37,6 +37,7 @@ class Tasks {
   void ended(std::string_view id);
   /** The client is gone: its tasks that had not ended. */
   [[nodiscard]] std::vector<std::string> remove(ClientId client);
+  [[nodiscard]] bool any_working() const;
   void clear();
   [[nodiscard]] std::size_t size() const { return tasks_.size(); }
 

@@ -135,6 +135,7 @@ ServerSet server_set(Members& in) {
   message.max_sessions = in.number("max_sessions");
   message.max_requests = in.number("max_requests");
   message.request_timeout_ms = in.number("request_timeout_ms");
+  message.idle_timeout_ms = in.number("idle_timeout_ms");
   return message;
 }
 

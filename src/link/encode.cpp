@@ -69,7 +69,8 @@ Json to_json(ServerSet& message, Fds&) {
           {"mode", mode_name(message.mode)},
           {"max_sessions", message.max_sessions},
           {"max_requests", message.max_requests},
-          {"request_timeout_ms", message.request_timeout_ms}};
+          {"request_timeout_ms", message.request_timeout_ms},
+          {"idle_timeout_ms", message.idle_timeout_ms}};
 }
 
 Json to_json(ServerRemove& message, Fds&) {

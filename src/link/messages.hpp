@@ -88,6 +88,7 @@ struct ServerSet {
   std::uint64_t max_sessions = 0;        ///< 0: no bound of its own
   std::uint64_t max_requests = 0;        ///< in flight at the server in all sessions; 0: no bound of its own
   std::uint64_t request_timeout_ms = 0;  ///< 0: requests wait as long as their client does
+  std::uint64_t idle_timeout_ms = 0;     ///< mode shared: a process unused for so long is released; 0: never
 };
 
 /** Forgets a server; its sessions end with an error. */

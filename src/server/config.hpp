@@ -44,6 +44,8 @@ struct ServerConfig {
   std::uint64_t max_requests = 0;
   /** 0: a request waits as long as its client does. */
   std::chrono::milliseconds request_timeout{0};
+  /** Mode shared: a process nobody has used for so long is ended, and started when somebody does; 0: it always runs. */
+  std::chrono::milliseconds idle_timeout{0};
 
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };

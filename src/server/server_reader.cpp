@@ -23,6 +23,8 @@ using nlohmann::json;
 /** Less is a mistake in the unit: no runtime starts in it. */
 constexpr std::uint64_t min_memory_bytes = std::uint64_t{16} << 20;
 constexpr std::chrono::milliseconds max_stop_timeout{300'000};
+/** Below it a server would do little but start. */
+constexpr std::chrono::milliseconds min_idle_timeout{1'000};
 constexpr std::uint64_t max_sessions = 1024;
 /** Bytes of one word of the command line or one value of the environment; the kernel takes 128 KiB. */
 constexpr std::size_t max_word_bytes = 64 * 1024;
@@ -190,7 +192,7 @@ class ServerReader {
     const auto path = below(path_, "hal9000");
     if (auto known = hal::json::only_keys(**own,
                                           {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions",
-                                           "max_requests", "request_timeout"},
+                                           "max_requests", "request_timeout", "idle_timeout"},
                                           path);
         !known) {
       return of_reader(known.error());
@@ -246,7 +248,23 @@ class ServerReader {
     if (config_.stop_timeout > max_stop_timeout) {
       return at(below(path, "stop_timeout"), fmt::format("must be at most {} s", max_stop_timeout.count() / 1000));
     }
-    return read_time(own, path, "request_timeout", config_.request_timeout);
+    if (auto done = read_time(own, path, "request_timeout", config_.request_timeout); !done) {
+      return done;
+    }
+    return read_idle_timeout(own, path);
+  }
+
+  Result<void> read_idle_timeout(const json& own, const std::string& path) {
+    if (auto done = read_time(own, path, "idle_timeout", config_.idle_timeout); !done) {
+      return done;
+    }
+    if (config_.idle_timeout.count() != 0 && config_.idle_timeout < min_idle_timeout) {
+      return at(below(path, "idle_timeout"), fmt::format("must be at least {} s", min_idle_timeout.count() / 1000));
+    }
+    if (config_.idle_timeout.count() != 0 && config_.mode == Mode::session) {
+      return at(below(path, "idle_timeout"), "is for mode 'shared': a process of one session ends with the session");
+    }
+    return {};
   }
 
   Result<void> read_memory(const json& own, const std::string& path) {

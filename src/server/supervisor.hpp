@@ -22,7 +22,7 @@
 namespace hal::server {
 
 /**
- * starting: also while a server waits for the parent's network namespace or for the gateway. backoff: failed and will
+ * stopped: by the operator, or because nobody uses it (idle_timeout). starting: also while a server waits for the parent's network namespace or for the gateway. backoff: failed and will
  * be started again. failed: a crash loop, until the operator starts it or its configuration changes. In mode session
  * `running` means that sessions can be had.
  */
@@ -52,7 +52,8 @@ struct HeldInstance {
 };
 
 /**
- * All MCP servers of the host: keeps one process of each shared server running, starts one for each session that asks
+ * All MCP servers of the host: keeps one process of each shared server running (one with an idle_timeout
+ * only while it is used), starts one for each session that asks
  * for a session server, restarts with backoff, and finds again what an earlier daemon left running.
  *
  * The stdio of a process is the gateway's from on_instance_ready on. Nothing is started before the first reconcile()
@@ -130,8 +131,8 @@ class Supervisor {
   void restart(std::string_view name, Done<void> done);
 
   /**
-   * The gateway needs a process: answered by on_instance_ready or on_server_unavailable. For a shared server, whose
-   * process comes by itself, only the latter is an answer of its own.
+   * The gateway needs a process: answered by on_instance_ready or on_server_unavailable. For a shared server without
+   * an idle_timeout, whose process comes by itself, only the latter is an answer of its own.
    */
   void request(const std::string& server, const std::optional<std::string>& session);
   /** The gateway has closed the stdio of this process and wants it ended. */

@@ -128,6 +128,7 @@ void Supervisor::Impl::start(std::string_view name, Done<void> done) {
     return;
   }
   entry->wanted = true;
+  entry->requested = !has_live_instance(*entry);
   forget_failures(*entry);
   ensure(*entry);
   const auto why_not = hindrance(*entry);
@@ -149,6 +150,7 @@ void Supervisor::Impl::stop(std::string_view name, Done<void> done) {
     return;
   }
   entry->wanted = false;
+  entry->requested = false;
   forget_failures(*entry);
   end_all(*entry, "it was stopped by the operator");
   answer_all(entry->start_waiters, Error{Errc::cancelled, fmt::format("{} was stopped", name)});
@@ -194,7 +196,8 @@ void Supervisor::Impl::request(const std::string& name, const std::optional<std:
     }
   }
   if (server.config.mode == Mode::shared) {
-    entry->requested = true;  // it comes by itself
+    entry->requested = true;
+    ensure(*entry);
   } else if (entry->instances.size() >= server.config.max_sessions || instance_count() >= options_.max_instances) {
     tell_unavailable(name, session, fmt::format("{} has {} processes already", name, entry->instances.size()),
                      network_wait);
@@ -234,10 +237,14 @@ void Supervisor::Impl::finish_stop_all() {
 
 void Supervisor::Impl::ensure(Entry& entry) {
   if (entry.server.config.mode == Mode::shared && entry.wanted && !entry.failed && !entry.retry->armed() &&
-      entry.instances.empty() && hindrance(entry).empty()) {
+      entry.instances.empty() && !is_idle(entry) && hindrance(entry).empty()) {
     launch(entry, std::nullopt);
   }
   refresh(entry);
+}
+
+bool Supervisor::Impl::is_idle(const Entry& entry) {
+  return entry.server.config.idle_timeout.count() != 0 && !entry.requested && entry.instances.empty();
 }
 
 void Supervisor::Impl::ensure_all() {
@@ -283,6 +290,9 @@ std::pair<State, std::string> Supervisor::Impl::state_of(const Entry& entry) con
   }
   if (has_live_instance(entry)) {
     return {State::running, {}};
+  }
+  if (is_idle(entry)) {
+    return {State::stopped, "idle: it starts when somebody uses it"};
   }
   if (auto why_not = hindrance(entry); !why_not.empty()) {
     return {State::starting, std::move(why_not)};

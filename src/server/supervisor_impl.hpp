@@ -81,6 +81,8 @@ class Supervisor::Impl : public std::enable_shared_from_this<Impl>, private Laun
   /** Starts what should run and does not; works out the state that is shown. */
   void ensure(Entry& entry);
   void ensure_all();
+  /** Whether it may do without a process until somebody asks for one. */
+  [[nodiscard]] static bool is_idle(const Entry& entry);
   void forget_failures(Entry& entry);
   void refresh(Entry& entry);
   [[nodiscard]] std::pair<State, std::string> state_of(const Entry& entry) const;

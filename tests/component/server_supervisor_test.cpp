@@ -457,6 +457,41 @@ TEST_F(SupervisorTest, a_shared_server_whose_stdio_was_released_gets_a_new_proce
   EXPECT_TRUE(echoes(gateway_.latest));
 }
 
+TEST_F(SupervisorTest, a_server_with_an_idle_timeout_runs_only_while_it_is_asked_for) {
+  auto lazy = config("a");
+  lazy.idle_timeout = std::chrono::minutes(1);
+  run({lazy});
+  run_ready(loop_);
+  EXPECT_EQ(server("a").state, State::stopped);
+  EXPECT_TRUE(children().empty());
+  for (int i = 0; i < 2; ++i) {
+    supervisor_.request("a", std::nullopt);
+    ASSERT_TRUE(until_running("a"));
+    const auto instance = gateway_.latest;
+    EXPECT_TRUE(echoes(instance));
+    gateway_.held.erase(instance);
+    supervisor_.release("a", instance);
+    ASSERT_TRUE(until([&] { return server("a").state == State::stopped; }));
+    run_ready(loop_);
+    EXPECT_TRUE(children().empty());
+  }
+  EXPECT_EQ(server("a").restarts, 0U);
+}
+
+TEST_F(SupervisorTest, a_request_while_an_idle_process_ends_starts_the_next) {
+  auto lazy = config("a");
+  lazy.idle_timeout = std::chrono::minutes(1);
+  run({lazy});
+  supervisor_.request("a", std::nullopt);
+  ASSERT_TRUE(until_running("a"));
+  const auto first = gateway_.latest;
+  gateway_.held.erase(first);
+  supervisor_.release("a", first);
+  supervisor_.request("a", std::nullopt);
+  ASSERT_TRUE(until([&] { return gateway_.latest != first; }));
+  EXPECT_TRUE(echoes(gateway_.latest));
+}
+
 TEST_F(SupervisorTest, stop_all_ends_everything_and_starts_nothing_more) {
   run({config("a"), config("b", "trap '' TERM; while :; do sleep 1000; done"), config("s", "exec cat", Mode::session)});
   supervisor_.request("s", "one");

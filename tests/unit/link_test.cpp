@@ -50,11 +50,12 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
   EXPECT_EQ(http.network, "4:4026531840");
   EXPECT_TRUE(http.listener);
 
-  const auto server = round_trip(ServerSet{"memory", ServerMode::session, 1, 2, 3});
+  const auto server = round_trip(ServerSet{"memory", ServerMode::session, 1, 2, 3, 4});
   EXPECT_EQ(server.mode, ServerMode::session);
   EXPECT_EQ(server.max_sessions, 1U);
   EXPECT_EQ(server.max_requests, 2U);
   EXPECT_EQ(server.request_timeout_ms, 3U);
+  EXPECT_EQ(server.idle_timeout_ms, 4U);
   EXPECT_EQ(round_trip(ServerRemove{"memory"}).name, "memory");
 
   const auto attach = round_trip(InstanceAttach{"m", {UINT64_MAX}, SessionId{"s"}, some_fd(), some_fd()});
@@ -107,7 +108,8 @@ TEST(LinkCodec, refuses_what_is_not_exactly_a_message) {
       R"({"kind":"worker_add","id":"a","owner":4294967296,"servers":[],"token":""})",
       R"({"kind":"worker_add","id":"a","owner":1,"servers":[1],"token":""})",
       R"({"kind":"http_listen","network":"1:2"})",
-      R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0})",
+      R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0})",
+      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0})",
       R"({"kind":"instance_attach","server":"a","instance":1})",
       R"({"kind":"instance_gone","server":"a","instance":-1,"reason":""})",
   };

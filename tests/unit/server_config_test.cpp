@@ -53,6 +53,15 @@ TEST(ServerConfig, reads_our_own_members) {
   EXPECT_EQ(server.request_timeout, std::chrono::seconds(30));
 }
 
+TEST(ServerConfig, an_idle_timeout_is_for_shared_servers_and_not_too_short) {
+  const auto result = parse(R"("command":"x","hal9000":{"mode":"shared","idle_timeout":"10min"})");
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->servers[0].idle_timeout, std::chrono::minutes(10));
+  EXPECT_FALSE(parse(R"("command":"x","hal9000":{"mode":"session","idle_timeout":"10min"})"));
+  EXPECT_FALSE(parse(R"("command":"x","hal9000":{"idle_timeout":"999ms"})"));
+  EXPECT_TRUE(parse(R"("command":"x","hal9000":{"mode":"session","idle_timeout":0})"));
+}
+
 TEST(ServerConfig, memory_may_be_bytes) {
   const auto result = parse(R"("command":"x","hal9000":{"memory_max":268435456})");
   ASSERT_TRUE(result) << result.error().message;
