@@ -1,3 +1,4 @@
+#include "jsonrpc/batch.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "jsonrpc/splice.hpp"
 
@@ -22,9 +23,28 @@ bool lies_in(std::string_view part, std::string_view whole) {
 
 }  // namespace
 
+/** The messages of a batch are one JSON value each, in order, and make the same batch again. */
+static void check_batch(const std::string& line) {
+  const auto messages = jsonrpc::split_batch(line);
+  if (!messages) {
+    return;
+  }
+  require(messages->size() <= jsonrpc::max_batch_messages);
+  std::string again = "[";
+  for (const auto message : *messages) {
+    require(!message.empty() && lies_in(message, line));
+    again += again.size() > 1 ? "," : "";
+    again += message;
+  }
+  again += "]";
+  const auto once_more = jsonrpc::split_batch(again);
+  require(once_more && *once_more == *messages);
+}
+
 /** Every view lies in the line, and a line with its id and token replaced reads the same but for those. */
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string line(reinterpret_cast<const char*>(data), size);
+  check_batch(line);
   const auto message = jsonrpc::scan(line);
   for (const auto part : {message.id, message.raw_method, message.params, message.outcome, message.meta_progress_token,
                           message.meta_related_task, message.progress_token, message.request_id, message.uri,

@@ -1,10 +1,16 @@
 #include "base/text.hpp"
+#include "jsonrpc/batch.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "jsonrpc/message.hpp"
+#include "jsonrpc/plain_text.hpp"
 #include "jsonrpc/splice.hpp"
 
+#include <algorithm>
 #include <set>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -214,6 +220,42 @@ TEST(Codes, exist_for_every_outcome_and_stay_off_those_of_mcp) {
     EXPECT_LT(code_of(code), 0);
     EXPECT_EQ(taken_by_mcp.count(code_of(code)), 0U) << name(code);
   }
+}
+
+TEST(PlainText, stops_before_every_special_byte_wherever_it_stands) {
+  for (std::size_t size = 0; size < 70; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (const char special : {'"', '\\', '\n', '\x00', '\x1f', '\x80', '\xff'}) {
+        std::string text(size, 'x');
+        text[at] = special;
+        const char* const end = text.data() + size;
+        const auto plain = static_cast<std::size_t>(skip_plain_ascii(text.data(), end) - text.data());
+        EXPECT_LE(plain, at);
+        EXPECT_GE(plain + 8, std::min(at + 1, size)) << "a step is at most so far off";
+        const auto found = static_cast<std::size_t>(find_quote_or_backslash(text.data(), end) - text.data());
+        EXPECT_EQ(found, special == '"' || special == '\\' ? at : size);
+      }
+    }
+  }
+  const std::string plain(64, '~');
+  EXPECT_EQ(skip_plain_ascii(plain.data(), plain.data() + 64), plain.data() + 64);
+}
+
+TEST(Batch, is_split_where_its_messages_end) {
+  const std::string line = R"( [ {"id":1,"x":"],["} , 5,[1,2] ] )";
+  const auto messages = split_batch(line);
+  ASSERT_TRUE(messages);
+  EXPECT_EQ(*messages, (std::vector<std::string_view>{R"({"id":1,"x":"],["})", "5", "[1,2]"}));
+  EXPECT_EQ(split_batch("[]")->size(), 0U);
+  for (const char* bad : {"", "{}", "[", "[1", "[1,]", "[1]x", "[,]", "[1 2]"}) {
+    EXPECT_FALSE(split_batch(bad)) << bad;
+  }
+  std::string many = "[0";
+  for (std::size_t i = 1; i < max_batch_messages; ++i) {
+    many += ",0";
+  }
+  EXPECT_EQ(split_batch(many + "]")->size(), max_batch_messages);
+  EXPECT_FALSE(split_batch(many + ",0]"));
 }
 
 }  // namespace
