@@ -77,8 +77,8 @@ std::optional<Answer> check_method(const Exchange& exchange) {
 
 }  // namespace
 
-Endpoint::Endpoint(event::Loop& loop, hub::Hub& hub)
-    : loop_(loop), hub_(hub), tick_(loop, "http keep-alive", [this] {
+Endpoint::Endpoint(event::Loop& loop, hub::Hub& hub, Times times)
+    : loop_(loop), hub_(hub), times_(times), tick_(loop, "http keep-alive", [this] {
         for (const auto& [id, entry] : sessions_) {
           entry.session->tick();
         }
@@ -284,7 +284,7 @@ void Endpoint::initialize(Exchange& exchange, const jsonrpc::Envelope& message) 
     return exchange.answer(too_much(503, "too many sessions of all workers"));
   }
   const auto name = read_path(exchange.path()).value_or("");
-  auto session = std::make_unique<Session>(loop_, text::random_hex(session_id_digits), worker.id, name,
+  auto session = std::make_unique<Session>(loop_, times_, text::random_hex(session_id_digits), worker.id, name,
                                            static_cast<Session::Listener&>(*this));
   OneServer* client = nullptr;
   const auto server = hub_.open(worker.id, name, [&](hub::ClientId id) {
@@ -316,7 +316,7 @@ void Endpoint::on_session_over(Session& session) {
 
 void Endpoint::arm_tick() {
   if (!sessions_.empty() && !tick_.armed()) {
-    tick_.arm(limits::keep_alive);
+    tick_.arm(times_.keep_alive);
   }
 }
 

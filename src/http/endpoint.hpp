@@ -26,7 +26,7 @@ class OneServer;
 class Endpoint final : private WebServer::Handler, private Session::Listener {
  public:
   /** The hub outlives it. */
-  Endpoint(event::Loop& loop, hub::Hub& hub);
+  Endpoint(event::Loop& loop, hub::Hub& hub, Times times = {});
   ~Endpoint() override;
 
   /** Serves this socket in place of the one before; sessions stay. */
@@ -67,6 +67,7 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
 
   event::Loop& loop_;
   hub::Hub& hub_;
+  Times times_;
   std::map<WorkerId, std::unique_ptr<Worker>> workers_;
   /** Workers that are gone but for their exchanges. */
   std::map<Worker*, std::unique_ptr<Worker>> removed_;

@@ -85,6 +85,7 @@ void Exchange::suspend() {
 void Exchange::resume() {
   if (std::exchange(suspended_, false)) {
     MHD_resume_connection(connection_);
+    server_.again_.schedule();
   }
 }
 

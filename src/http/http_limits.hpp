@@ -39,15 +39,23 @@ inline constexpr std::size_t client_notification_bytes = std::size_t{8} << 20;
 inline constexpr auto request_deadline = 60s;
 /** A client that takes no byte for so long is gone. */
 inline constexpr unsigned stalled_seconds = 60;
-/** A comment on every stream that was silent for so long; a request without an answer becomes a stream. */
-inline constexpr auto keep_alive = 15s;
-/** A session without a request or a stream for so long is forgotten: clients seldom say that they go. */
-inline constexpr auto session_idle = 30min;
-/** A finished stream is kept so long for who lost it. */
-inline constexpr auto stream_kept = 5min;
 /** For the last bytes of an ending session. */
 inline constexpr auto ending = 1s;
 /** When a client shall come back to a stream that broke, in milliseconds. */
 inline constexpr unsigned retry_ms = 1000;
 
 }  // namespace hal::http::limits
+
+namespace hal::http {
+
+/** What a session waits for; tests wait less. */
+struct Times {
+  /** A comment on every stream that was silent for so long; a request without an answer becomes a stream. */
+  std::chrono::milliseconds keep_alive = std::chrono::seconds(15);
+  /** A session without a request or a stream for so long is forgotten: clients seldom say that they go. */
+  std::chrono::milliseconds session_idle = std::chrono::minutes(30);
+  /** A finished stream is kept so long for who lost it. */
+  std::chrono::milliseconds stream_kept = std::chrono::minutes(5);
+};
+
+}  // namespace hal::http

@@ -2,7 +2,6 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
-#include "http/http_limits.hpp"
 #include "jsonrpc/batch.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
@@ -18,8 +17,10 @@ Answer error_answer(unsigned status, int code, std::string_view message, std::st
           jsonrpc::error_response(id, code, message)};
 }
 
-Session::Session(event::Loop& loop, std::string id, WorkerId worker, std::string server, Listener& listener)
+Session::Session(event::Loop& loop, const Times& times, std::string id, WorkerId worker, std::string server,
+                 Listener& listener)
     : loop_(loop),
+      times_(times),
       id_(std::move(id)),
       worker_(std::move(worker)),
       server_(std::move(server)),
@@ -221,13 +222,13 @@ void Session::tick() {
       stream.events->keep_alive();
       stream.exchange->wake();
     } else if (stream.exchange != nullptr && !stream.open.empty() && stream.accepted.events &&
-               now - stream.since >= limits::keep_alive) {
+               now - stream.since >= times_.keep_alive) {
       start_events(stream);
     }
     const bool is_over = stream.number != 0 && stream.exchange == nullptr && stream.open.empty();
-    entry = is_over && now - stream.since > limits::stream_kept ? streams_.erase(entry) : std::next(entry);
+    entry = is_over && now - stream.since > times_.stream_kept ? streams_.erase(entry) : std::next(entry);
   }
-  if (!used && !ended_ && now - last_used_ > limits::session_idle) {
+  if (!used && !ended_ && now - last_used_ > times_.session_idle) {
     end("nobody used the session");
   }
 }

@@ -5,6 +5,7 @@
 #include "http/backend.hpp"
 #include "http/event_stream.hpp"
 #include "http/exchange.hpp"
+#include "http/http_limits.hpp"
 #include "hub/client.hpp"
 #include "jsonrpc/envelope.hpp"
 
@@ -25,7 +26,7 @@ namespace hal::http {
  * or by an event stream, and one stream for what belongs to no request. Owned by the endpoint.
  *
  * How a request is answered is decided late: by a stream as soon as something that is not its answer is to be said, or
- * after limits::keep_alive; else by JSON. A client that goes away cancels nothing: it may come back to a stream.
+ * after Times::keep_alive; else by JSON. A client that goes away cancels nothing: it may come back to a stream.
  */
 class Session final : private ExchangeOwner {
  public:
@@ -38,7 +39,8 @@ class Session final : private ExchangeOwner {
     virtual void on_session_over(Session& session) = 0;
   };
 
-  Session(event::Loop& loop, std::string id, WorkerId worker, std::string server, Listener& listener);
+  Session(event::Loop& loop, const Times& times, std::string id, WorkerId worker, std::string server,
+          Listener& listener);
   ~Session() override;
 
   /** Set before anything else is called; outlives all but the destructor. */
@@ -57,7 +59,7 @@ class Session final : private ExchangeOwner {
   void get(Exchange& exchange);
   /** Whether the client may send batches: in the revision 2025-03-26 only. */
   [[nodiscard]] bool takes_batches() const { return revision_ == "2025-03-26"; }
-  /** Every limits::keep_alive. Ends the session that nobody uses. */
+  /** Every Times::keep_alive. Ends the session that nobody uses. */
   void tick();
 
   // Messages for the client, from the backend; as hub::Client has them.
@@ -124,6 +126,7 @@ class Session final : private ExchangeOwner {
   void touch();
 
   event::Loop& loop_;
+  const Times& times_;
   std::string id_;
   WorkerId worker_;
   std::string server_;
