@@ -31,6 +31,9 @@ inline constexpr const char worker_home[] = "/home/claude";
 inline constexpr const char worker_run[] = "/run/hal9000";
 inline constexpr const char worker_mcp_socket[] = "/run/hal9000/mcp.sock";
 inline constexpr const char worker_control_socket[] = "/run/hal9000/control.sock";
+inline constexpr const char worker_token[] = "/run/hal9000/token";
+/** MCP over HTTP, on the loopback of the workers' network. */
+inline constexpr std::uint16_t worker_http_port = 9000;
 inline constexpr const char worker_mcp_config[] = "/run/hal9000/mcp.json";
 inline constexpr const char worker_init[] = "/usr/local/bin/hal9000-init";
 inline constexpr const char worker_relay[] = "/usr/local/bin/hal9000-mcp";

@@ -8,6 +8,7 @@
 #include "host/unit_launcher.hpp"
 #include "host/usage.hpp"
 #include "server/child_launcher.hpp"
+#include "worker/run_folder.hpp"
 
 #include <sys/stat.h>
 
@@ -108,6 +109,13 @@ Daemon::Daemon(event::Loop& loop, Options options)
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
+      http_socket_({loop, host::network_name,
+                    [this](pid_t holder, Done<UniqueFd> done) {
+                      sockets_.listening(holder, names::worker_http_port, std::move(done));
+                    },
+                    [this](const std::string& network, UniqueFd listening) {
+                      data_plane_.serve_http(network, std::move(listening));
+                    }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
       connection_(loop, options.bus,
@@ -134,6 +142,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
   }
   data_plane_.set_supervisor(&supervisor_);
   data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
+  data_plane_.set_token_of([this](const WorkerId& id) { return worker::worker_token(settings_, id); });
+  data_plane_.set_on_gateway([this](auto network) { http_socket_.on_gateway(std::move(network)); });
   registry_.set_listener(this);
   parent_.set_listener(this);
   engine_.set_listener(this);
@@ -340,6 +350,7 @@ void Daemon::on_namespace(bool available) {
     }
   }
   supervisor_.set_network_namespace(std::move(network));
+  http_socket_.on_namespace(available ? parent_.pid() : 0);
   if (available) {
     registry_.on_parent_replaced();
   }

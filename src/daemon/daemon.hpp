@@ -7,6 +7,7 @@
 #include "daemon/chroma_heartbeat.hpp"
 #include "daemon/config.hpp"
 #include "daemon/data_plane.hpp"
+#include "daemon/http_socket.hpp"
 #include "daemon/server_control.hpp"
 #include "engine/client.hpp"
 #include "event/sources.hpp"
@@ -103,6 +104,7 @@ class Daemon final : private worker::Runtime::Listener,
   bool units_;
   std::unique_ptr<server::Launcher> launcher_;
   DataPlane data_plane_;
+  HttpSocket http_socket_;
   server::Supervisor supervisor_;
   ServerControl server_control_;
   bus::Connection connection_;

@@ -90,6 +90,7 @@ void DataPlane::on_hello(const link::GatewayHello& hello) {
     held.push_back({instance.server, instance.instance});
   }
   supervisor_->reconcile(std::move(held));
+  on_gateway_(hello.http_network);
 }
 
 void DataPlane::sync_workers() {
@@ -98,7 +99,7 @@ void DataPlane::sync_workers() {
       continue;
     }
     if (known_.contains(worker->id)) {
-      send(link::WorkerAdd{worker->id, worker->owner, worker->servers, UniqueFd()});
+      add_worker(*worker, UniqueFd());
       continue;
     }
     auto socket = registry_.reopen_gateway_socket(worker->id);
@@ -158,6 +159,7 @@ void DataPlane::on_link_closed(const Error& error) {
     done(Error{Errc::disconnected, "the gateway went away; the call may or may not have run"});
   }
   supervisor_->disconnected();
+  on_gateway_(std::nullopt);
   host_.reconnect();
 }
 
@@ -171,7 +173,20 @@ void DataPlane::on_gateway_socket(const worker::Worker& worker, UniqueFd listeni
     send(link::WorkerRemove{worker.id});  // a new socket in place of the old one, with all its sessions
   }
   known_.insert(worker.id);
-  send(link::WorkerAdd{worker.id, worker.owner, worker.servers, std::move(listening)});
+  add_worker(worker, std::move(listening));
+}
+
+void DataPlane::add_worker(const worker::Worker& worker, UniqueFd listening) {
+  const auto token = token_of_(worker.id);
+  if (!token) {
+    log::error({{names::field_worker, worker.id.value}}, "worker {}: {}; it has no MCP over HTTP", worker.name,
+               token.error().message);
+  }
+  send(link::WorkerAdd{worker.id, worker.owner, worker.servers, std::move(listening), token.value_or("")});
+}
+
+void DataPlane::serve_http(const std::string& network, UniqueFd listening) {
+  send(link::HttpListen{network, std::move(listening)});
 }
 
 void DataPlane::on_worker_changed(const worker::Worker& worker) {

@@ -40,6 +40,12 @@ class DataPlane final : private link::DaemonEndListener {
   void set_on_statistics(std::function<void(const std::string& server)> callback) {
     on_statistics_ = std::move(callback);
   }
+  /** The worker's bearer token. */
+  void set_token_of(std::function<Result<std::string>(const WorkerId&)> callback) { token_of_ = std::move(callback); }
+  /** The gateway has connected and serves MCP over HTTP in this network, or none; unset: it is gone. */
+  void set_on_gateway(std::function<void(std::optional<std::string> http_network)> callback) {
+    on_gateway_ = std::move(callback);
+  }
 
   void start();
   void stop();
@@ -48,6 +54,8 @@ class DataPlane final : private link::DaemonEndListener {
 
   /** A request of the daemon's own to a server; the answer is JSON text. */
   void call(const std::string& server, const std::string& method, const std::string& params, Done<std::string> done);
+
+  void serve_http(const std::string& network, UniqueFd listening);
 
   // What the registry and the supervisor report, for the gateway.
   void on_gateway_socket(const worker::Worker& worker, UniqueFd listening);
@@ -75,11 +83,14 @@ class DataPlane final : private link::DaemonEndListener {
   void send(link::ToGateway message);
   void set_server(const server::Server& server);
   void sync_workers();
+  void add_worker(const worker::Worker& worker, UniqueFd listening);
 
   event::Loop& loop_;
   worker::Registry& registry_;
   server::Supervisor* supervisor_ = nullptr;
   std::function<void(const std::string&)> on_statistics_;
+  std::function<Result<std::string>(const WorkerId&)> token_of_;
+  std::function<void(std::optional<std::string>)> on_gateway_;
   GatewayHost host_;
   std::unique_ptr<link::DaemonEnd> link_;
   /** Tells that the link is gone, from the loop: it breaks inside of calls. */

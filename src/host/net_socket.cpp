@@ -52,6 +52,14 @@ Result<UniqueFd> open_network_namespace(pid_t pid) {
   return fd;
 }
 
+Result<std::string> network_name(pid_t pid) {
+  struct stat status {};
+  if (::stat(fmt::format("/proc/{}/ns/net", pid).c_str(), &status) != 0) {
+    return errno_error(fmt::format("the network namespace of process {}", pid));
+  }
+  return fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
+
 std::optional<bool> same_network(pid_t one, pid_t other) {
   struct stat first {};
   struct stat second {};

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace hal::host {
 
@@ -30,6 +31,9 @@ class NetSockets {
 
 /** The network namespace of a process, kept alive by the descriptor; unavailable if there is no such process. */
 [[nodiscard]] Result<UniqueFd> open_network_namespace(pid_t pid);
+
+/** Names the network namespace of a process; another one has the name only once this one and its sockets are gone. */
+[[nodiscard]] Result<std::string> network_name(pid_t pid);
 
 /** Whether two processes share a network namespace; nothing where one of them has none to look at (any more). */
 [[nodiscard]] std::optional<bool> same_network(pid_t one, pid_t other);

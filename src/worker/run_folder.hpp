@@ -4,11 +4,18 @@
 #include "worker/settings.hpp"
 #include "worker/worker.hpp"
 
+#include <string>
+
 /** The folder a worker sees at /run/hal9000: its sockets and what it may know. */
 namespace hal::worker {
 
-/** Makes the folder and writes mcp.json: the names of the MCP servers the worker may use. */
+/** Makes the folder with the worker's token and mcp.json: the names of the MCP servers it may use. */
 [[nodiscard]] Result<void> make_run_folder(const Settings& settings, const Worker& worker);
+/**
+ * What the worker shows to be itself where it has no socket of its own: its id, a dot and a secret. Made where there is
+ * none yet; the same for the worker's life, whatever becomes of the daemon. Never logged.
+ */
+[[nodiscard]] Result<std::string> worker_token(const Settings& settings, const WorkerId& id);
 void remove_run_folder(const Settings& settings, const WorkerId& id);
 
 }  // namespace hal::worker
