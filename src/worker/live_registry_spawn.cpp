@@ -200,8 +200,9 @@ void LiveRegistry::launch(Entry& entry, DetachedMount workspace, Done<void> done
     launched->worker = *std::move(result);
     launched->note = launched->worker.reason;
     if (const auto saved = save_record(records(), launched->worker); !saved) {
-      log::error({{names::field_worker, id.value}}, "worker {}: {}; a restart of the daemon would end it",
-                 launched->worker.name, saved.error().message);
+      // Without it the next daemon would not know whose the container is, and remove it.
+      const auto removed = [done, error = saved.error()](const Result<void>&) { done(error); };
+      return parts_.runtime.remove(std::exchange(launched->worker.container, {}), true, alive_.wrap(removed));
     }
     log::info({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_running}},
               "worker {} runs for uid {} on {} (container {})", launched->worker.name, launched->worker.owner,

@@ -93,6 +93,17 @@ INSTANTIATE_TEST_SUITE_P(
               "start claude"}),
     [](const auto& fault) { return fault.param.name; });
 
+/** As on a full disk. */
+TEST_F(RegistryFixture, AWorkerThatCannotBeRecordedIsNotMade) {
+  const auto records = settings.state_dir + "/worker";
+  ASSERT_EQ(::rmdir(records.c_str()), 0);
+  const auto id = spawn("/srv/project");
+  ASSERT_FALSE(id);
+  EXPECT_NE(id.error().message.find(records), std::string::npos) << id.error().message;
+  EXPECT_TRUE(registry->all().empty());
+  EXPECT_TRUE(runtime.containers.empty());
+}
+
 TEST_F(RegistryFixture, RefusesBadRequestsByName) {
   const std::pair<std::function<void(worker::SpawnRequest&)>, const char*> bad[] = {
       {[](auto& r) { r.profile = "nonesuch"; }, "nonesuch"},
