@@ -23,14 +23,6 @@ bool is_escaped(std::string_view content) {
   return content.find('\\') != std::string_view::npos;
 }
 
-/** Compares a raw key, which may be spelled with escapes. */
-bool key_is(std::string_view key, std::string_view name) {
-  if (!is_escaped(key)) {
-    return key == name;
-  }
-  return unescape(fmt::format("\"{}\"", key)) == name;
-}
-
 class MessageScan {
  public:
   explicit MessageScan(std::string_view line) : in_(line) {}
@@ -91,11 +83,11 @@ class MessageScan {
     if (key_is(key, "params")) {
       return params();
     }
-    const Wanted wanted[] = {{"jsonrpc", &version_},
-                             {"id", &message_.id},
-                             {"method", &raw_method_},
-                             {"result", &result_},
-                             {"error", &error_}};
+    if (key_is(key, "result")) {
+      return result();
+    }
+    const Wanted wanted[] = {
+        {"jsonrpc", &version_}, {"id", &message_.id}, {"method", &raw_method_}, {"error", &error_}};
     return member(key, wanted);
   }
 
@@ -113,6 +105,23 @@ class MessageScan {
     return whole;
   }
 
+  bool result() {
+    if (!result_.empty()) {
+      twice_ = true;
+    }
+    in_.skip_blanks();
+    if (!in_.next_is('{')) {
+      return keep(result_);
+    }
+    const char* begin = in_.position();
+    const bool whole = in_.take_object([this](std::string_view key) {
+      std::string_view ignored;
+      return in_.take_value(key_is(key, "isError") ? message_.is_error : ignored);
+    });
+    result_ = {begin, static_cast<std::size_t>(in_.position() - begin)};
+    return whole;
+  }
+
   bool params_member(std::string_view key) {
     if (key_is(key, "_meta")) {
       return meta();
@@ -120,6 +129,8 @@ class MessageScan {
     const Wanted wanted[] = {{"progressToken", &message_.progress_token},
                              {"requestId", &message_.request_id},
                              {"uri", &message_.uri},
+                             {"name", &message_.name},
+                             {"arguments", &message_.arguments},
                              {"taskId", &message_.task_id},
                              {"task", &message_.task}};
     return member(key, wanted);
@@ -279,6 +290,13 @@ char plain_escape(char kind) {
 }
 
 }  // namespace
+
+bool key_is(std::string_view key, std::string_view name) {
+  if (!is_escaped(key)) {
+    return key == name;
+  }
+  return unescape(fmt::format("\"{}\"", key)) == name;
+}
 
 Envelope scan(std::string_view line) {
   return MessageScan(line).run();

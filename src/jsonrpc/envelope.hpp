@@ -50,6 +50,11 @@ struct Envelope {
   /** Of notifications/cancelled. */
   std::string_view request_id;
   std::string_view uri;
+  /** Of tools/call and prompts/get. */
+  std::string_view name;
+  std::string_view arguments;
+  /** Of the result of tools/call. */
+  std::string_view is_error;
   std::string_view task_id;
   /** Of a task-augmented request: an object. */
   std::string_view task;

@@ -8,6 +8,9 @@
 /** Private to this folder: a cursor over JSON text that checks what it passes. */
 namespace hal::jsonrpc {
 
+/** Compares a raw key, which may be spelled with escapes. */
+[[nodiscard]] bool key_is(std::string_view key, std::string_view name);
+
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : at_(text.data()), end_(text.data() + text.size()) {}
