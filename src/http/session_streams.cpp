@@ -66,7 +66,9 @@ void Session::notify(hub::Parts parts) {
   if (method == "notifications/progress") {
     const auto call = tokens_.find(jsonrpc::id_key(message.progress_token));
     auto* stream = call != tokens_.end() ? find_stream(calls_.at(call->second).stream) : nullptr;
-    if (stream != nullptr && can_stream(*stream)) {
+    if (stream == nullptr) {  // of a task, which goes on after its request was answered
+      put(*streams_.at(0), line);
+    } else if (can_stream(*stream)) {
       put(*stream, line);
     }
     return;

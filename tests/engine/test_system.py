@@ -99,6 +99,44 @@ def test_a_turn_of_claude_code_uses_all_three_servers(system, worker, tmp_path):
     assert marker in (system.state / "server/memory-bank/engine-suite/note.md").read_text()
 
 
+def test_a_worker_speaks_mcp_over_http_with_its_token(system, worker):
+    token = "$(cat /run/hal9000/token)"
+
+    def post(message, token=token, session=None, server="memory-bank"):
+        headers = [
+            "Content-Type: application/json", "Accept: application/json, text/event-stream",
+            *([f"Authorization: Bearer {token}"] if token else []), *([f"Mcp-Session-Id: {session}"] if session else []),
+        ]
+        options = " ".join(f'-H "{header}"' for header in headers)
+        body = json.dumps({"jsonrpc": "2.0", **message}).replace("'", "")
+        answer = system.claudy("exec", worker, "--", "sh", "-c", f"curl -sSi --max-time 30 {options} -d '{body}' http://127.0.0.1:9000/mcp/{server}")
+        head, _, body = answer.replace("\r\n", "\n").partition("\n\n")
+        fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:])
+        events = [line.removeprefix("data: ") for line in body.splitlines() if line.startswith("data: {")]
+        return int(head.split()[1]), fields, json.loads(events[-1] if events else body) if body else None
+
+    hello = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "curl", "version": "1"}}}
+    status, fields, answer = post(hello)
+    assert status == 200 and answer["result"]["serverInfo"], answer
+    session = fields["mcp-session-id"]
+    assert post({"method": "notifications/initialized"}, session=session)[0] == 202
+    tools = post({"id": 1, "method": "tools/list"}, session=session)[2]["result"]["tools"]
+    assert any(tool["name"] == "memory_bank_write" for tool in tools)
+    marker = uuid.uuid4().hex
+    note = {"projectName": "over-http", "fileName": "note.md", "content": marker}
+    call = {"id": 2, "method": "tools/call", "params": {"name": "memory_bank_write", "arguments": note}}
+    assert not post(call, session=session)[2]["result"].get("isError")
+    assert marker in (system.state / "server/memory-bank/over-http/note.md").read_text()
+
+    for wrong in (None, "wrong", "$(cat /run/hal9000/token)0", f"{'0' * 12}.$(cut -d. -f2 /run/hal9000/token)"):
+        status, fields, _ = post(hello, token=wrong)
+        assert status == 401 and fields["www-authenticate"].startswith("bearer"), wrong
+        assert post(call, token=wrong, session=session)[0] == 401
+    assert post(hello, server="no-such-server")[0] == 404
+    log = system.log.read_text()
+    assert system.claudy("exec", worker, "--", "cut", "-d.", "-f2", "/run/hal9000/token").strip() not in log
+
+
 def test_a_worker_is_what_was_promised(system, worker, project):
     info = json.loads(system.docker("inspect", system.show(worker)["container_id"]))[0]
     host = info["HostConfig"]
