@@ -19,8 +19,9 @@ ALLOWED = {
 }
 # Headers of a library that only one folder may see.
 PRIVATE = {
-    "nlohmann/json.hpp": {"json", "relay", "hub", "link", "policy", "worker", "server", "engine", "daemon", "gateway", "claudy"},
+    "nlohmann/json.hpp": {"json", "relay", "hub", "http", "link", "policy", "worker", "server", "engine", "daemon", "gateway", "claudy"},
     "curl/curl.h": {"curl"},
+    "microhttpd.h": {"http"},
 }
 
 
