@@ -45,6 +45,12 @@ inline constexpr const char field_worker[] = "HAL9000_WORKER";
 inline constexpr const char field_session[] = "HAL9000_SESSION";
 inline constexpr const char field_server[] = "HAL9000_SERVER";
 inline constexpr const char field_job[] = "HAL9000_JOB";
+/** Of the audit lines of tools/call: the worker's owner (uid), outcome, microseconds, hash of the arguments. */
+inline constexpr const char field_owner[] = "HAL9000_OWNER";
+inline constexpr const char field_tool[] = "HAL9000_TOOL";
+inline constexpr const char field_outcome[] = "HAL9000_OUTCOME";
+inline constexpr const char field_duration[] = "HAL9000_DURATION_USEC";
+inline constexpr const char field_arguments[] = "HAL9000_ARGUMENTS";
 
 /**
  * What an operator acts on: `journalctl MESSAGE_ID=ID`, explained by `journalctl -x` from systemd/hal9000.catalog. An
@@ -62,6 +68,7 @@ inline constexpr const char message_id_gateway_connected[] = "5c996ded61fa446f8c
 inline constexpr const char message_id_engine_lost[] = "0c730363b12c4b38a47c9afd00a875dd";
 inline constexpr const char message_id_engine_connected[] = "3ca0bcec6ee941eda13ae7a77672d72c";
 inline constexpr const char message_id_parent_lost[] = "73fe57844af74937b809d71cfda3e779";
+inline constexpr const char message_id_tool_called[] = "8a682ec0735b43d5a7091a93cad9437e";
 inline constexpr const char message_id_config_refused[] = "3390117ede7f4f3c87c049e4fa07cbe9";
 inline constexpr const char message_id_config_loaded[] = "23f0a5ffc4ab4f61bfe615b1eeb339c3";
 

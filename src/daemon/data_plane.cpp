@@ -134,8 +134,7 @@ void DataPlane::on_server_report(const link::ServerReport& report) {
   if (supervisor_->find(report.name) == nullptr) {
     return;
   }
-  statistics_[report.name] = {report.sessions, report.requests, report.errors, report.protocol_version,
-                              report.server_info};
+  statistics_[report.name] = {report.traffic, report.sessions, report.protocol_version, report.server_info};
   if (on_statistics_) {
     on_statistics_(report.name);
   }

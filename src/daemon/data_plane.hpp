@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 #include "daemon/gateway_host.hpp"
 #include "link/daemon_end.hpp"
+#include "link/messages.hpp"
 #include "server/supervisor.hpp"
 #include "worker/registry.hpp"
 
@@ -13,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace hal::daemon {
 
@@ -24,9 +26,8 @@ class DataPlane final : private link::DaemonEndListener {
  public:
   /** What the gateway counts of one server. */
   struct Statistics {
-    std::uint64_t sessions = 0;
-    std::uint64_t requests = 0;
-    std::uint64_t errors = 0;
+    link::Traffic traffic;
+    std::vector<link::SessionReport> sessions;
     std::string protocol_version;
     /** JSON text. */
     std::string server_info;

@@ -17,7 +17,8 @@ std::vector<const server::Server*> ServerControl::all() const {
 
 bus::ServerStatistics ServerControl::statistics(std::string_view name) const {
   const auto counted = data_plane_.statistics(std::string(name));
-  return {counted.sessions, counted.requests, counted.errors, counted.protocol_version, counted.server_info};
+  return {counted.sessions.size(), counted.traffic.requests, counted.traffic.errors, counted.protocol_version,
+          counted.server_info};
 }
 
 void ServerControl::start(std::string_view name, Done<void> done) {

@@ -26,11 +26,13 @@ std::uint64_t realtime_usec() {
 Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
     : loop_(loop),
       to_daemon_(std::move(to_daemon)),
+      audit_(loop),
       context_{loop, to_daemon_,
                [this](const std::string& server) {
                  changed_servers_.insert(server);
                  schedule_report();
-               }},
+               },
+               audit_},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
       idle_(loop, "hub idle", [this] { on_idle_(); }) {}
@@ -42,6 +44,7 @@ Hub::~Hub() = default;
 void Hub::add_worker(link::WorkerAdd message) {
   auto& worker = workers_[message.id];
   worker.servers = std::set(message.servers.begin(), message.servers.end());
+  *worker.access = {message.id, message.owner, std::move(message.tools)};
   if (message.listener) {
     worker.listener = std::make_unique<io::Listener>(
         loop_, std::move(message.listener), "worker " + message.id.value,
@@ -92,7 +95,7 @@ Result<Server*> Hub::join(Session& session, const std::string& name) {
   if (!allowed || found == servers_.end()) {
     return Error{Errc::denied, fmt::format("no server {} for this worker", text::printable(name, 64))};
   }
-  if (auto added = found->second->add(session); !added) {
+  if (auto added = found->second->add(session, worker->second.access); !added) {
     return added.error();
   }
   log::info({{names::field_worker, session.worker().value},
@@ -244,7 +247,7 @@ void Hub::call(const link::Call& message) {
   auto caller = std::make_unique<Caller>(
       loop_, client, message.method, message.params,
       [this, client, id = message.id](Result<std::string> result) { finish_call(client, id, std::move(result)); });
-  if (const auto added = found->second->add(*caller); !added) {
+  if (const auto added = found->second->add(*caller, std::make_shared<const Access>()); !added) {
     return refuse(added.error());
   }
   auto& kept = *(callers_[client] = std::move(caller));

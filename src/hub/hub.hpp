@@ -66,6 +66,8 @@ class Hub final : private RelaySession::Listener {
  private:
   struct Worker {
     std::set<std::string> servers;
+    /** Shared with its sessions: what the daemon says later holds for them too. */
+    std::shared_ptr<Access> access = std::make_shared<Access>();
     std::unique_ptr<io::Listener> listener;
     std::size_t sessions = 0;
     std::uint64_t last_activity_usec = 0;
@@ -87,6 +89,7 @@ class Hub final : private RelaySession::Listener {
 
   event::Loop& loop_;
   ToDaemon to_daemon_;
+  AuditLog audit_;
   ServerContext context_;
   std::map<WorkerId, Worker> workers_;
   std::map<std::string, std::unique_ptr<Server>> servers_;

@@ -1,8 +1,11 @@
 #include "hub/server.hpp"
 
+#include "base/text.hpp"
 #include "hub/session_server.hpp"
 #include "hub/shared_server.hpp"
+#include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
+#include "jsonrpc/splice.hpp"
 
 #include <array>
 #include <chrono>
@@ -14,10 +17,8 @@ namespace hal::hub {
 
 namespace {
 
-void respond(Client& client, std::string_view id, std::string_view message) {
-  const std::array parts{message};
-  client.respond(id, parts);
-}
+/** Of a tool's name, in the sentence that refuses it. */
+constexpr std::size_t max_told_tool_bytes = 128;
 
 }  // namespace
 
@@ -25,46 +26,189 @@ Server::Server(ServerContext& context, link::ServerSet config) : context_(contex
 
 link::ServerReport Server::report() {
   changed_ = false;
-  return {config_.name, sessions_, requests_, errors_, protocol_version_, server_info_, last_activity_usec_};
+  link::ServerReport report;
+  report.name = name();
+  report.traffic = traffic_;
+  report.sessions.reserve(accounts_.size());
+  for (const auto& [id, account] : accounts_) {
+    report.sessions.push_back(account.report());
+  }
+  report.protocol_version = protocol_version_;
+  report.server_info = server_info_;
+  report.last_activity_usec = last_activity_usec_;
+  return report;
 }
 
-Result<void> Server::add(Client& client) {
-  if (config_.max_sessions != 0 && sessions_ >= config_.max_sessions) {
-    return Error{Errc::limit, fmt::format("server {} has {} sessions, its limit", name(), sessions_)};
+Result<void> Server::add(Client& client, std::shared_ptr<const Access> access) {
+  if (config_.max_sessions != 0 && accounts_.size() >= config_.max_sessions) {
+    return Error{Errc::limit, fmt::format("server {} has {} sessions, its limit", name(), accounts_.size())};
   }
+  accounts_.try_emplace(client.id(), name(), client, std::move(access));
   if (auto added = do_add(client); !added) {
+    accounts_.erase(client.id());
     return added;
   }
-  ++sessions_;
   touch();
   return {};
 }
 
 void Server::remove(Client& client) {
-  --sessions_;
   touch();
   do_remove(client);
+  auto node = accounts_.extract(client.id());
+  for (auto& closed : node.mapped().close_all(context_.loop.now(), "gone")) {
+    audit(std::move(closed.entry));
+  }
 }
 
 void Server::from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) {
-  if (message.kind == jsonrpc::Kind::request) {
-    ++requests_;
-  }
+  auto& account = accounts_.at(client.id());
+  account.traffic.received_bytes += line.size();
+  traffic_.received_bytes += line.size();
   touch();
+  if (message.kind == jsonrpc::Kind::request && !admit(client, account, message)) {
+    return;
+  }
+  if (message.kind == jsonrpc::Kind::notification && message.method() == "notifications/cancelled") {
+    (void)settle(account, message.request_id, "cancelled", false);
+  }
   do_from_client(client, message, line);
+}
+
+bool Server::admit(Client& client, Account& account, const jsonrpc::Envelope& message) {
+  const auto calls = account.traffic.calls;
+  ++traffic_.requests;
+  ++account.traffic.requests;
+  if (!account.open(message, context_.loop.now(), config_.audit)) {
+    ++account.traffic.errors;
+    count_error();
+    const auto line =
+        jsonrpc::error_response(message.id, jsonrpc::invalid_request, "a request with this id is in flight");
+    const std::array parts{std::string_view(line)};
+    count_sent(client, parts);
+    client.respond(message.id, parts);
+    return false;
+  }
+  if (account.traffic.calls != calls) {
+    ++traffic_.calls;
+    if (const auto why = account.refusal(config_.tools, message)) {
+      refuse(client, account, message, *why);
+      return false;
+    }
+  }
+  return true;
+}
+
+void Server::refuse(Client& client, Account& account, const jsonrpc::Envelope& call, const std::string& why) {
+  ++account.traffic.refused;
+  ++traffic_.refused;
+  const auto text = fmt::format("Tool {} of server {} may not be called: {}.",
+                                text::printable(jsonrpc::unescape(call.name), max_told_tool_bytes), name(), why);
+  // Who asks for a task understands only a task or an error.
+  const auto line = call.task.empty()
+                        ? jsonrpc::result_response(
+                              call.id, fmt::format(R"({{"content":[{{"type":"text","text":{}}}],"isError":true}})",
+                                                   jsonrpc::quote(text)))
+                        : jsonrpc::error_response(call.id, jsonrpc::invalid_params, text);
+  const std::array parts{std::string_view(line)};
+  respond(client, call.id, parts, "refused");
+}
+
+void Server::pass_answer(Client& client, std::string_view id, const jsonrpc::Envelope& message, std::string_view line) {
+  auto* account = account_of(client);
+  if (account == nullptr) {
+    return;
+  }
+  const bool is_error = message.kind == jsonrpc::Kind::error;
+  if (is_error) {
+    ++account->traffic.errors;
+    count_error();
+  }
+  const std::string_view outcome = is_error ? "error" : message.is_error == "true" ? "tool-error" : "ok";
+  const bool lists_tools = settle(*account, id, outcome, true);
+  const auto filtered =
+      lists_tools && !is_error ? account->filtered(config_.tools, message.outcome) : std::optional<std::string>();
+  jsonrpc::Splice splice(line);
+  splice.replace(message.id, id);
+  if (filtered) {
+    splice.replace(message.outcome, *filtered);
+  }
+  count_sent(client, splice.parts());
+  client.respond(id, splice.parts());
+}
+
+void Server::notify(Client& client, Parts message) {
+  count_sent(client, message);
+  client.notify(message);
+}
+
+void Server::ask(Client& client, Parts message) {
+  count_sent(client, message);
+  client.deliver(message);
 }
 
 void Server::fail(Client& client, std::string_view id, int code, const std::string& message) {
   count_error();
-  respond(client, id, jsonrpc::error_response(id, code, message));
+  if (auto* account = account_of(client)) {
+    ++account->traffic.errors;
+  }
+  const auto line = jsonrpc::error_response(id, code, message);
+  const std::array parts{std::string_view(line)};
+  respond(client, id, parts, "error");
 }
 
 void Server::answer(Client& client, std::string_view id, std::string_view result) {
-  respond(client, id, jsonrpc::result_response(id, result));
+  const auto line = jsonrpc::result_response(id, result);
+  const std::array parts{std::string_view(line)};
+  respond(client, id, parts, "ok");
+}
+
+void Server::respond(Client& client, std::string_view id, Parts message, std::string_view outcome) {
+  if (auto* account = account_of(client)) {
+    (void)settle(*account, id, outcome, outcome == "ok");
+  }
+  count_sent(client, message);
+  client.respond(id, message);
+}
+
+void Server::count_sent(const Client& client, Parts message) {
+  std::size_t bytes = 0;
+  for (const auto part : message) {
+    bytes += part.size();
+  }
+  traffic_.sent_bytes += bytes;
+  if (auto* account = account_of(client)) {
+    account->traffic.sent_bytes += bytes;
+  }
+}
+
+bool Server::settle(Account& account, std::string_view id, std::string_view outcome, bool answered) {
+  auto closed = account.close(id, context_.loop.now(), outcome);
+  if (!closed) {
+    return false;
+  }
+  if (answered) {
+    account.traffic.latency.add(closed->time);
+    traffic_.latency.add(closed->time);
+    changed();
+  }
+  audit(std::move(closed->entry));
+  return closed->lists_tools;
+}
+
+void Server::audit(std::optional<AuditEntry> entry) {
+  if (entry) {
+    context_.audit.add(std::move(*entry));
+  }
+}
+
+Account* Server::account_of(const Client& client) {
+  const auto found = accounts_.find(client.id());
+  return found != accounts_.end() ? &found->second : nullptr;
 }
 
 void Server::count_error() {
-  ++errors_;
+  ++traffic_.errors;
   changed();
 }
 

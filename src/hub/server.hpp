@@ -2,6 +2,8 @@
 
 #include "base/result.hpp"
 #include "event/loop.hpp"
+#include "hub/account.hpp"
+#include "hub/audit_log.hpp"
 #include "hub/client.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "link/messages.hpp"
@@ -9,8 +11,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace hal::hub {
@@ -21,6 +25,7 @@ struct ServerContext {
   std::function<void(link::ToDaemon)> to_daemon;
   /** A counter has changed since the last report. */
   std::function<void(const std::string& server)> on_changed;
+  AuditLog& audit;
 };
 
 /** One MCP server as its clients see it; the two modes are its two implementations. Owned by the hub. */
@@ -38,10 +43,10 @@ class Server {
   [[nodiscard]] link::ServerReport report();
 
   /** A new session, before its first message. Errc::limit: one too many. */
-  [[nodiscard]] Result<void> add(Client& client);
+  [[nodiscard]] Result<void> add(Client& client, std::shared_ptr<const Access> access);
   /** The client is gone: what it waits for is cancelled at the server. */
   void remove(Client& client);
-  /** A valid message of an added client. */
+  /** A valid message of an added client. Calls it may not make are answered here and go no further. */
   void from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line);
 
   /** Whether the revision agreed with the client has batches. */
@@ -65,8 +70,14 @@ class Server {
   virtual void do_from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) = 0;
 
   [[nodiscard]] ServerContext& context() { return context_; }
-  [[nodiscard]] std::uint64_t sessions() const { return sessions_; }
+  [[nodiscard]] std::uint64_t sessions() const { return accounts_.size(); }
 
+  // All that goes to clients goes through these, which count it.
+
+  /** The server's answer to the client's request `id`; a list of tools loses those that the client may not call. */
+  void pass_answer(Client& client, std::string_view id, const jsonrpc::Envelope& message, std::string_view line);
+  void notify(Client& client, Parts message);
+  void ask(Client& client, Parts message);
   /** Answers a request of the client's with an error, which is counted. */
   void fail(Client& client, std::string_view id, int code, const std::string& message);
   void answer(Client& client, std::string_view id, std::string_view result);
@@ -76,12 +87,22 @@ class Server {
  private:
   void touch();
   void changed();
+  /** Whether a request may go on; else it has been answered. */
+  [[nodiscard]] bool admit(Client& client, Account& account, const jsonrpc::Envelope& message);
+  /** Answers a tools/call that a rule refuses. */
+  void refuse(Client& client, Account& account, const jsonrpc::Envelope& call, const std::string& why);
+  void respond(Client& client, std::string_view id, Parts message, std::string_view outcome);
+  void count_sent(const Client& client, Parts message);
+  /** Counts and tells of a request that has ended; whether it was tools/list. */
+  bool settle(Account& account, std::string_view id, std::string_view outcome, bool answered);
+  void audit(std::optional<AuditEntry> entry);
+  [[nodiscard]] Account* account_of(const Client& client);
 
   ServerContext& context_;
   link::ServerSet config_;
-  std::uint64_t sessions_ = 0;
-  std::uint64_t requests_ = 0;
-  std::uint64_t errors_ = 0;
+  std::unordered_map<ClientId, Account> accounts_;
+  /** Of all sessions, those that have ended too. */
+  link::Traffic traffic_;
   std::uint64_t last_activity_usec_ = 0;
   std::string protocol_version_;
   std::string server_info_;

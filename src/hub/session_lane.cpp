@@ -121,9 +121,9 @@ void SessionLane::on_server_message(const jsonrpc::Envelope& message, std::strin
   if (message.is_response()) {
     on_response(message, line);
   } else if (message.kind == jsonrpc::Kind::request) {
-    client_.deliver(parts);
+    server_.ask(client_, parts);
   } else {
-    client_.notify(parts);
+    server_.notify(client_, parts);
   }
   if (client_.backlog() > limits::client_high_bytes) {
     slot_.hold(true);
@@ -145,11 +145,7 @@ void SessionLane::on_response(const jsonrpc::Envelope& message, std::string_view
       server_.set_identity(std::move(hello->revision), std::move(hello->server_info));
     }
   }
-  if (message.kind == jsonrpc::Kind::error) {
-    server_.count_error();
-  }
-  const std::array parts{line};
-  client_.respond(message.id, parts);
+  server_.pass_answer(client_, message.id, message, line);
 }
 
 void SessionLane::on_server_overlong(std::size_t bytes) {

@@ -56,14 +56,10 @@ void SharedServer::down_response(const Envelope& message, std::string_view line)
   }
   follow_tasks(number, request, message);
   if (auto* seat = seat_of(request.client); seat != nullptr && !request.cancelled) {
-    if (message.kind == jsonrpc::Kind::error) {
-      count_error();
-    } else if (request.purpose == Purpose::list_tasks) {
+    if (message.kind == jsonrpc::Kind::result && request.purpose == Purpose::list_tasks) {
       return deliver_task_list(*seat, request, message);
     }
-    jsonrpc::Splice splice(line);
-    splice.replace(message.id, request.id);
-    seat->client->respond(request.id, splice.parts());
+    pass_answer(*seat->client, request.id, message, line);
   }
   settle_subscription(request, message.kind == jsonrpc::Kind::result);
 }
@@ -153,7 +149,7 @@ void SharedServer::ask_client(const Envelope& message, std::string_view line) {
   const fmt::format_int fresh(*number);
   jsonrpc::Splice splice(line);
   splice.replace(message.id, {fresh.data(), fresh.size()});
-  seat->client->deliver(splice.parts());
+  ask(*seat->client, splice.parts());
 }
 
 void SharedServer::refuse_question(const Envelope& message, std::string_view why) {
@@ -167,7 +163,7 @@ void SharedServer::withdraw_questions() {
     if (auto* seat = seat_of(question.client); seat != nullptr) {
       const auto line = jsonrpc::notification("notifications/cancelled", fmt::format(R"({{"requestId":{}}})", number));
       const std::array parts{std::string_view(line)};
-      seat->client->notify(parts);
+      notify(*seat->client, parts);
     }
   }
   elicitations_.clear();
@@ -183,7 +179,7 @@ void SharedServer::down_notification(const Envelope& message, std::string_view l
     case DownRoute::to_subscribers:
       for (const auto client : subscriptions_.subscribers(jsonrpc::unescape(message.uri))) {
         if (auto* seat = seat_of(client); seat != nullptr) {
-          seat->client->notify(parts);
+          notify(*seat->client, parts);
         }
       }
       return;
@@ -192,7 +188,7 @@ void SharedServer::down_notification(const Envelope& message, std::string_view l
     case DownRoute::broadcast:
       for (const auto& [id, seat] : seats_) {
         if (seat.ready) {
-          seat.client->notify(parts);
+          notify(*seat.client, parts);
         }
       }
       return;
@@ -202,7 +198,7 @@ void SharedServer::down_notification(const Envelope& message, std::string_view l
       return on_task_status(message, line);
     default:
       if (auto* seat = receiver_of(message); seat != nullptr) {
-        return seat->client->notify(parts);
+        return notify(*seat->client, parts);
       }
       log::debug({{names::field_server, name()}}, "notification {} has no owner: dropped",
                  text::printable(message.method(), 64));
@@ -221,7 +217,7 @@ void SharedServer::on_progress(const Envelope& message, std::string_view line) {
   if (auto* seat = seat_of(request != nullptr ? request->client : task->owner); seat != nullptr) {
     jsonrpc::Splice splice(line);
     splice.replace(message.progress_token, *token);
-    seat->client->notify(splice.parts());
+    notify(*seat->client, splice.parts());
   }
 }
 
@@ -233,7 +229,7 @@ void SharedServer::on_server_cancelled(const Envelope& message, std::string_view
     const fmt::format_int fresh(question->first);
     jsonrpc::Splice splice(line);
     splice.replace(message.request_id, {fresh.data(), fresh.size()});
-    seat->client->notify(splice.parts());
+    notify(*seat->client, splice.parts());
   }
 }
 
@@ -246,7 +242,7 @@ void SharedServer::on_log_message(const Envelope& message, std::string_view line
   const auto level = log_level_rank(param(message, "level"));
   if (!seat->log_level || !level || *level >= *seat->log_level) {
     const std::array parts{line};
-    seat->client->notify(parts);
+    notify(*seat->client, parts);
   }
 }
 
@@ -261,7 +257,7 @@ void SharedServer::on_elicitation_complete(const Envelope& message, std::string_
   elicitations_.erase(found);
   if (seat != nullptr) {
     const std::array parts{line};
-    seat->client->notify(parts);
+    notify(*seat->client, parts);
   }
 }
 

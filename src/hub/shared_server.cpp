@@ -205,7 +205,7 @@ void SharedServer::restore_state() {
     const std::array parts{std::string_view(line)};
     for (const auto& [id, seat] : seats_) {
       if (announced && seat.ready) {
-        seat.client->notify(parts);
+        notify(*seat.client, parts);
       }
     }
   }

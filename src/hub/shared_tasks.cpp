@@ -50,7 +50,7 @@ void SharedServer::on_task_status(const Envelope& message, std::string_view line
     return;
   }
   const std::array parts{line};
-  seat->client->notify(parts);
+  notify(*seat->client, parts);
   if (state->ended) {
     tasks_.ended(state->id);
   }

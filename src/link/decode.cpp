@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 
 /** max_call_bytes, escaped as JSON text in JSON text is, and the rest of the message. */
 constexpr std::size_t document_bytes = 3 * max_call_bytes;
-constexpr json::Limits document_limits{.bytes = document_bytes, .depth = 4, .values = limits::json_values};
+constexpr json::Limits document_limits{.bytes = document_bytes, .depth = 6, .values = limits::json_values};
 
 /** Takes the members of one message; the first error is kept, and what nobody took is an error in the end. */
 class Members {
@@ -55,6 +55,40 @@ class Members {
   const Json& array(const char* key) {
     static const Json none = Json::array();
     const auto* found = keep(json::array_at(object_, key), key);
+    return found != nullptr ? *found : none;
+  }
+
+  policy::ToolRules rules(const std::string& from) {
+    auto rules = policy::from_text(from);
+    if (!rules) {
+      refuse("tools: " + rules.error().message);
+      return {};
+    }
+    return std::move(*rules);
+  }
+  Traffic traffic(const Json& object) {
+    Traffic traffic;
+    for (const auto& [key, target] :
+         {std::pair{"requests", &traffic.requests}, std::pair{"errors", &traffic.errors},
+          std::pair{"calls", &traffic.calls}, std::pair{"refused", &traffic.refused},
+          std::pair{"received_bytes", &traffic.received_bytes}, std::pair{"sent_bytes", &traffic.sent_bytes}}) {
+      const auto value = json::unsigned_at(object, key, "traffic");
+      value ? static_cast<void>(*target = *value) : refuse(value.error().message);
+    }
+    const auto latency = json::array_at(object, "latency", "traffic");
+    if (!latency || (*latency)->size() > Latency::buckets) {
+      refuse("traffic.latency: is no histogram");
+      return traffic;
+    }
+    for (std::size_t i = 0; i < (*latency)->size(); ++i) {
+      const auto* count = (**latency)[i].get_ptr<const Json::number_unsigned_t*>();
+      count != nullptr ? static_cast<void>(traffic.latency.counts[i] = *count) : refuse("traffic.latency: a count");
+    }
+    return traffic;
+  }
+  const Json& object(const char* key) {
+    static const Json none = Json::object();
+    const auto* found = keep(json::object_at(object_, key), key);
     return found != nullptr ? *found : none;
   }
 
@@ -111,9 +145,23 @@ DaemonHello daemon_hello(Members& in) {
   return {in.number("version")};
 }
 
+std::vector<WorkerTools> worker_tools(Members& in) {
+  std::vector<WorkerTools> tools;
+  for (const auto& entry : in.array("tools")) {
+    auto server = json::string_at(entry, "server", "tools[]");
+    const auto rules = json::string_at(entry, "rules", "tools[]");
+    if (!server || !rules) {
+      in.refuse(!server ? server.error().message : rules.error().message);
+      break;
+    }
+    tools.push_back({std::move(*server), in.rules(*rules)});
+  }
+  return tools;
+}
+
 WorkerAdd worker_add(Members& in) {
   return {WorkerId{in.name("id")}, in.number32("owner"), in.texts("servers"), in.has_fd() ? in.fd() : UniqueFd(),
-          in.text("token")};
+          in.text("token"),        worker_tools(in)};
 }
 
 HttpListen http_listen(Members& in) {
@@ -136,6 +184,12 @@ ServerSet server_set(Members& in) {
   message.max_requests = in.number("max_requests");
   message.request_timeout_ms = in.number("request_timeout_ms");
   message.idle_timeout_ms = in.number("idle_timeout_ms");
+  message.tools = in.rules(in.text("tools"));
+  const auto audit = in.text("audit");
+  if (audit != "hash" && audit != "arguments" && audit != "off") {
+    in.refuse("audit: must be \"hash\", \"arguments\" or \"off\"");
+  }
+  message.audit = audit == "off" ? Audit::off : audit == "hash" ? Audit::hash : Audit::arguments;
   return message;
 }
 
@@ -187,13 +241,25 @@ InstanceRelease instance_release(Members& in) {
 }
 
 ServerReport server_report(Members& in) {
-  return {in.name("name"),
-          in.number("sessions"),
-          in.number("requests"),
-          in.number("errors"),
-          in.text("protocol_version"),
-          in.text("server_info"),
-          in.number("last_activity_usec")};
+  ServerReport report;
+  report.name = in.name("name");
+  report.traffic = in.traffic(in.object("traffic"));
+  for (const auto& entry : in.array("sessions")) {
+    auto session = json::string_at(entry, "session", "sessions[]");
+    auto worker = json::string_at(entry, "worker", "sessions[]");
+    const auto owner = json::unsigned_at(entry, "owner", "sessions[]");
+    const auto traffic = json::object_at(entry, "traffic", "sessions[]");
+    if (!session || !worker || !owner || *owner > UINT32_MAX || !traffic) {
+      in.refuse("sessions[]: is no session");
+      break;
+    }
+    report.sessions.push_back(
+        {std::move(*session), std::move(*worker), static_cast<std::uint32_t>(*owner), in.traffic(**traffic)});
+  }
+  report.protocol_version = in.text("protocol_version");
+  report.server_info = in.text("server_info");
+  report.last_activity_usec = in.number("last_activity_usec");
+  return report;
 }
 
 WorkerReport worker_report(Members& in) {

@@ -17,6 +17,25 @@ const char* mode_name(ServerMode mode) {
   return mode == ServerMode::shared ? "shared" : "session";
 }
 
+const char* audit_name(Audit audit) {
+  return audit == Audit::off ? "off" : audit == Audit::hash ? "hash" : "arguments";
+}
+
+/** Without the zeros at the end of the histogram. */
+Json to_json(const Traffic& traffic) {
+  Json latency = traffic.latency.counts;
+  while (!latency.empty() && latency.back() == 0) {
+    latency.erase(latency.size() - 1);
+  }
+  return {{"requests", traffic.requests},
+          {"errors", traffic.errors},
+          {"calls", traffic.calls},
+          {"refused", traffic.refused},
+          {"received_bytes", traffic.received_bytes},
+          {"sent_bytes", traffic.sent_bytes},
+          {"latency", std::move(latency)}};
+}
+
 void put_session(Json& object, const std::optional<SessionId>& session) {
   if (session) {
     object["session"] = session->value;
@@ -47,11 +66,12 @@ Json to_json(WorkerAdd& message, Fds& fds) {
   if (message.listener) {
     fds.push_back(std::move(message.listener));
   }
-  return {{"kind", "worker_add"},
-          {"id", message.id.value},
-          {"owner", message.owner},
-          {"servers", message.servers},
-          {"token", message.token}};
+  Json tools = Json::array();
+  for (const auto& entry : message.tools) {
+    tools.push_back({{"server", entry.server}, {"rules", policy::to_text(entry.rules)}});
+  }
+  return {{"kind", "worker_add"},       {"id", message.id.value}, {"owner", message.owner},
+          {"servers", message.servers}, {"token", message.token}, {"tools", std::move(tools)}};
 }
 
 Json to_json(HttpListen& message, Fds& fds) {
@@ -70,7 +90,9 @@ Json to_json(ServerSet& message, Fds&) {
           {"max_sessions", message.max_sessions},
           {"max_requests", message.max_requests},
           {"request_timeout_ms", message.request_timeout_ms},
-          {"idle_timeout_ms", message.idle_timeout_ms}};
+          {"idle_timeout_ms", message.idle_timeout_ms},
+          {"tools", policy::to_text(message.tools)},
+          {"audit", audit_name(message.audit)}};
 }
 
 Json to_json(ServerRemove& message, Fds&) {
@@ -120,11 +142,17 @@ Json to_json(InstanceRelease& message, Fds&) {
 }
 
 Json to_json(ServerReport& message, Fds&) {
+  Json sessions = Json::array();
+  for (const auto& session : message.sessions) {
+    sessions.push_back({{"session", session.session},
+                        {"worker", session.worker},
+                        {"owner", session.owner},
+                        {"traffic", to_json(session.traffic)}});
+  }
   return {{"kind", "server_report"},
           {"name", message.name},
-          {"sessions", message.sessions},
-          {"requests", message.requests},
-          {"errors", message.errors},
+          {"traffic", to_json(message.traffic)},
+          {"sessions", std::move(sessions)},
           {"protocol_version", message.protocol_version},
           {"server_info", message.server_info},
           {"last_activity_usec", message.last_activity_usec}};

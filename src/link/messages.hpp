@@ -4,6 +4,8 @@
 #include "base/strong_id.hpp"
 #include "base/unique_fd.hpp"
 #include "io/message_channel.hpp"
+#include "link/traffic.hpp"
+#include "policy/tools.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -24,12 +26,15 @@
 namespace hal::link {
 
 /** Raised with every change of these messages. */
-inline constexpr std::uint64_t protocol_version = 2;
+inline constexpr std::uint64_t protocol_version = 3;
 
 /** Names one relay session for its life; random, unguessable. */
 using SessionId = StrongId<struct SessionTag, std::string>;
 
 enum class ServerMode { shared, session };
+
+/** What the audit line of a tools/call tells of its arguments; or no line at all. */
+enum class Audit { hash, arguments, off };
 
 // both ways
 
@@ -55,9 +60,15 @@ struct GatewayHello {
 
 // daemon -> gateway
 
+/** What a worker may do with the servers whose name fits the pattern. */
+struct WorkerTools {
+  std::string server;
+  policy::ToolRules rules;
+};
+
 /**
- * A worker's listening SOCK_STREAM socket, its token, and what may be used with either. A known id: the list of servers
- * is replaced.
+ * A worker's listening SOCK_STREAM socket, its token, and what may be used with either. A known id: the lists
+ * of servers and tools are replaced.
  */
 struct WorkerAdd {
   WorkerId id;
@@ -67,6 +78,8 @@ struct WorkerAdd {
   UniqueFd listener;
   /** Its bearer token for MCP over HTTP, "ID." and a secret; empty: none, or the one the gateway has already. */
   std::string token;
+  /** A call must pass all that fit its server, and the server's own. */
+  std::vector<WorkerTools> tools;
 };
 
 /** Where MCP over HTTP is served, in place of the socket before: all workers of a parent share one loopback. */
@@ -89,6 +102,8 @@ struct ServerSet {
   std::uint64_t max_requests = 0;        ///< in flight at the server in all sessions; 0: no bound of its own
   std::uint64_t request_timeout_ms = 0;  ///< 0: requests wait as long as their client does
   std::uint64_t idle_timeout_ms = 0;     ///< mode shared: a process unused for so long is released; 0: never
+  policy::ToolRules tools;               ///< for all who use it
+  Audit audit = Audit::hash;
 };
 
 /** Forgets a server; its sessions end with an error. */
@@ -146,12 +161,21 @@ struct InstanceRelease {
   InstanceId instance;
 };
 
+struct SessionReport {
+  /** The first digits of its id: enough to tell it apart, too few to be it. */
+  std::string session;
+  /** Empty: a call of the daemon's own. */
+  std::string worker;
+  std::uint32_t owner = 0;
+  Traffic traffic;
+};
+
 /** What Server1 shows; sent when changed, at most once a second a server. */
 struct ServerReport {
   std::string name;
-  std::uint64_t sessions = 0;
-  std::uint64_t requests = 0;
-  std::uint64_t errors = 0;
+  Traffic traffic;
+  /** That are open now. */
+  std::vector<SessionReport> sessions;
   std::string protocol_version;
   /** JSON text of serverInfo, empty before the first handshake. */
   std::string server_info;

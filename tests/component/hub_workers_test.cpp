@@ -78,11 +78,11 @@ TEST_F(Shared, counters_are_reported_together_at_most_once_a_second) {
   }
   ASSERT_TRUE(run_until(loop, [&] {
     const auto reports = told<link::ServerReport>();
-    return !reports.empty() && reports.back()->requests >= 51;
+    return !reports.empty() && reports.back()->traffic.requests >= 51;
   }));
   const auto reports = told<link::ServerReport>();
   EXPECT_LE(reports.size(), 3U);
-  EXPECT_EQ(reports.back()->sessions, 1U);
+  EXPECT_EQ(reports.back()->sessions.size(), 1U);
   EXPECT_EQ(reports.back()->protocol_version, "2025-11-25");
   EXPECT_EQ(Json::parse(reports.back()->server_info)["name"], "fake");
   EXPECT_GT(reports.back()->last_activity_usec, 0U);

@@ -56,6 +56,18 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
   EXPECT_EQ(server.max_requests, 2U);
   EXPECT_EQ(server.request_timeout_ms, 3U);
   EXPECT_EQ(server.idle_timeout_ms, 4U);
+  ServerSet ruled{"memory"};
+  ruled.tools = {"here", std::vector<std::string>{"a*"}, {{"x", {{"/p", "5"}}}}};
+  ruled.audit = Audit::arguments;
+  const auto rules = round_trip(ruled);
+  EXPECT_EQ(policy::to_text(rules.tools), policy::to_text(ruled.tools));
+  EXPECT_EQ(rules.audit, Audit::arguments);
+  WorkerAdd restricted{{"ab"}, 1, {}, {}, ""};
+  restricted.tools.push_back({"mem*", ruled.tools});
+  const auto tools = round_trip(std::move(restricted)).tools;
+  ASSERT_EQ(tools.size(), 1U);
+  EXPECT_EQ(tools[0].server, "mem*");
+  EXPECT_EQ(policy::to_text(tools[0].rules), policy::to_text(ruled.tools));
   EXPECT_EQ(round_trip(ServerRemove{"memory"}).name, "memory");
 
   const auto attach = round_trip(InstanceAttach{"m", {UINT64_MAX}, SessionId{"s"}, some_fd(), some_fd()});
@@ -78,8 +90,25 @@ TEST(LinkCodec, carries_every_message_to_the_daemon) {
   EXPECT_EQ(hello.instances[0].instance.value, 3U);
   EXPECT_EQ(round_trip_up(InstanceRequest{"m", SessionId{"s"}}).session, SessionId{"s"});
   EXPECT_EQ(round_trip_up(InstanceRelease{"m", {3}}).instance.value, 3U);
-  const auto report = round_trip_up(ServerReport{"m", 1, 2, 3, "2025-11-25", "{\"name\":\"x\"}", 4});
-  EXPECT_EQ(report.errors, 3U);
+  ServerReport sent{"m", {1, 2, 3, 4, 5, 6, {}}, {{"0123", "w", 1000, {}}}, "2025-11-25", "{\"name\":\"x\"}", 4};
+  sent.traffic.latency.add(std::chrono::microseconds(15));
+  sent.traffic.latency.add(std::chrono::hours(1));
+  sent.sessions[0].traffic.latency.add(std::chrono::microseconds(16));
+  sent.sessions[0].traffic.calls = 9;
+  const auto report = round_trip_up(sent);
+  EXPECT_EQ(report.traffic.requests, 1U);
+  EXPECT_EQ(report.traffic.errors, 2U);
+  EXPECT_EQ(report.traffic.calls, 3U);
+  EXPECT_EQ(report.traffic.refused, 4U);
+  EXPECT_EQ(report.traffic.received_bytes, 5U);
+  EXPECT_EQ(report.traffic.sent_bytes, 6U);
+  EXPECT_EQ(report.traffic.latency.counts[0], 1U);
+  EXPECT_EQ(report.traffic.latency.counts[Latency::buckets - 1], 1U);
+  ASSERT_EQ(report.sessions.size(), 1U);
+  EXPECT_EQ(report.sessions[0].worker, "w");
+  EXPECT_EQ(report.sessions[0].owner, 1000U);
+  EXPECT_EQ(report.sessions[0].traffic.calls, 9U);
+  EXPECT_EQ(report.sessions[0].traffic.latency.counts[1], 1U);
   EXPECT_EQ(report.server_info, "{\"name\":\"x\"}");
   EXPECT_EQ(round_trip_up(WorkerReport{{"w"}, 1, 2}).last_activity_usec, 2U);
   EXPECT_EQ(*round_trip_up(CallResult{1, std::string("{}")}).result, "{}");
@@ -105,10 +134,12 @@ TEST(LinkCodec, refuses_what_is_not_exactly_a_message) {
       R"({"kind":"worker_remove","id":5})",
       R"({"kind":"worker_remove","id":"../etc"})",
       R"({"kind":"worker_remove","id":"a","more":1})",
-      R"({"kind":"worker_add","id":"a","owner":4294967296,"servers":[],"token":""})",
-      R"({"kind":"worker_add","id":"a","owner":1,"servers":[1],"token":""})",
+      R"({"kind":"worker_add","id":"a","owner":4294967296,"servers":[],"token":"","tools":[]})",
+      R"({"kind":"worker_add","id":"a","owner":1,"servers":[1],"token":"","tools":[]})",
       R"({"kind":"http_listen","network":"1:2"})",
-      R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0})",
+      R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"hash"})",
+      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{}","audit":"hash"})",
+      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"x"})",
       R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0})",
       R"({"kind":"instance_attach","server":"a","instance":1})",
       R"({"kind":"instance_gone","server":"a","instance":-1,"reason":""})",
