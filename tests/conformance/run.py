@@ -15,13 +15,15 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-from gateway import Gateway, kill
+from gateway import PATH as gateway_path
+from gateway import Gateway
 from proxy import Proxy
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -79,7 +81,8 @@ class Suite:
 
 
 def stop(process):
-    kill(process)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
@@ -96,8 +99,8 @@ def directly(suite, _build, log):
 def ours(mode):
     @contextlib.contextmanager
     def through_gateway(suite, build, log):
-        gateway = Gateway(str(build / "src/gateway/hal9000-gateway"), suite.fixture, mode, log)
-        proxy = Proxy(gateway.port, gateway.path, gateway.token)
+        gateway = Gateway(build, mode, suite.fixture, log)
+        proxy = Proxy(gateway.port, gateway_path, gateway.token)
         try:
             yield proxy.url
         finally:
@@ -200,8 +203,7 @@ def main():
             results[revision][way] = scores
             print(f"{revision} {way}: {summary(scores)} in {time.monotonic() - begin:.1f} s", file=sys.stderr)
             for scenario, lines in complaints.items():
-                for line in lines if way not in PEERS else []:
-                    print(f"  {scenario}: {line}", file=sys.stderr)
+                log.writelines(f"{revision} {way}: {scenario}: {line}\n" for line in lines)
     text = tables(results)
     print(text)
     if options.write:
