@@ -3,11 +3,15 @@
 #include "base/text.hpp"
 #include "build_config.hpp"
 #include "daemon/toml_reader.hpp"
+#include "json/json.hpp"
+#include "policy/grant.hpp"
 
 #include <dirent.h>
+#include <pwd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -15,6 +19,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 namespace hal::daemon {
 
@@ -91,6 +97,53 @@ Result<void> to_memory(const TomlValue& value, std::uint64_t& target) {
   return target >= least_memory_bytes ? Result<void>() : value.error("must be at least 6M");
 }
 
+/** The keys "servers" and "tools" of a profile or an owner. */
+Result<void> grant_value(const TomlValue& value, std::string_view key, policy::Grant& grant) {
+  std::string text;
+  if (auto read = value.into_json(text); !read) {
+    return read;
+  }
+  const auto document = json::parse(text);
+  if (!document) {
+    return value.error(document.error().message);
+  }
+  if (key == "servers") {
+    auto patterns = policy::read_patterns(*document, "servers");
+    if (!patterns) {
+      return value.error(patterns.error().message);
+    }
+    grant.servers = std::move(*patterns);
+    return {};
+  }
+  std::string path = fmt::format("{}", fmt::join(value.path(), "."));
+  if (const auto read = policy::read_grant_tools(*document, value.place(), path, grant); !read) {
+    return Error{Errc::invalid_argument, fmt::format("{}: key {}", value.place(), read.error().message)};
+  }
+  return {};
+}
+
+/** A user's name or uid. Nothing in the loop waits: the user database is read at start and reload only. */
+Result<void> owner_value(const TomlValue& value, worker::Settings& settings) {
+  const auto& owner = value.path()[1];
+  const auto& key = value.path()[2];
+  if (key != "servers" && key != "tools") {
+    return value.error("unknown key");
+  }
+  if (owner == "*") {
+    return grant_value(value, key, settings.other_owners);
+  }
+  uid_t uid = 0;
+  const auto [end, error] = std::from_chars(owner.data(), owner.data() + owner.size(), uid);
+  if (error != std::errc() || end != owner.data() + owner.size()) {
+    const passwd* user = ::getpwnam(owner.c_str());
+    if (user == nullptr) {
+      return value.error("there is no user of this name");
+    }
+    uid = user->pw_uid;
+  }
+  return grant_value(value, key, settings.owners[uid]);
+}
+
 Result<void> profile_value(const TomlValue& value, std::string_view key, worker::Profile& profile) {
   if (key == "image") {
     return value.into(profile.image);
@@ -103,6 +156,9 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
   }
   if (key == "env") {
     return value.into(profile.env);
+  }
+  if (key == "servers" || key == "tools") {
+    return grant_value(value, key, profile.grant);
   }
   if (key == "memory") {
     return to_memory(value, profile.limits.memory_bytes);
@@ -163,6 +219,9 @@ Result<void> read_settings(const std::string& file, Config& config) {
         return value.error("a profile's name has 1 to 64 letters, digits, '.', '_' or '-'");
       }
       return profile_value(value, value.path()[2], config.worker.profiles[name]);
+    }
+    if (value.path().size() == 3 && value.path()[0] == "owner") {
+      return owner_value(value, config.worker);
     }
     if (value.path().size() == 1) {
       return main_value(value, "", value.path()[0], config);

@@ -143,6 +143,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
   data_plane_.set_supervisor(&supervisor_);
   data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
   data_plane_.set_token_of([this](const WorkerId& id) { return worker::worker_token(settings_, id); });
+  data_plane_.set_grants_of([this](const worker::Worker& worker) { return worker::grants_of(settings_, worker); });
   data_plane_.set_on_gateway([this](auto network) { http_socket_.on_gateway(std::move(network)); });
   registry_.set_listener(this);
   parent_.set_listener(this);
@@ -197,6 +198,9 @@ Result<void> Daemon::apply_config() {
   config_ = *std::move(fresh);
   settings_.profiles = config_.worker.profiles;
   settings_.default_profile = config_.worker.default_profile;
+  settings_.owners = config_.worker.owners;
+  settings_.other_owners = config_.worker.other_owners;
+  data_plane_.on_grants_changed();
   log::set_max_level(config_.log_level);
   for (const auto& note : config_.mcp.notes) {
     log::notice({}, "{}", note);

@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "worker/settings.hpp"
 
 #include <utility>
 #include <vector>
@@ -181,7 +182,27 @@ void DataPlane::add_worker(const worker::Worker& worker, UniqueFd listening) {
     log::error({{names::field_worker, worker.id.value}}, "worker {}: {}; it has no MCP over HTTP", worker.name,
                token.error().message);
   }
-  send(link::WorkerAdd{worker.id, worker.owner, worker.servers, std::move(listening), token.value_or("")});
+  link::WorkerAdd message{worker.id, worker.owner, {}, std::move(listening), token.value_or(""), {}};
+  const auto grants = grants_of_(worker);
+  for (const auto& server : worker.servers) {
+    if (worker::may_use(grants, server)) {
+      message.servers.push_back(server);
+    }
+  }
+  for (const auto* grant : grants) {
+    for (const auto& [server, rules] : grant->tools) {
+      message.tools.push_back({server, rules});
+    }
+  }
+  send(std::move(message));
+}
+
+void DataPlane::on_grants_changed() {
+  for (const auto& id : std::vector<WorkerId>(known_.begin(), known_.end())) {
+    if (const auto* worker = registry_.find(id); worker != nullptr && connected()) {
+      add_worker(*worker, UniqueFd());
+    }
+  }
 }
 
 void DataPlane::serve_http(const std::string& network, UniqueFd listening) {
@@ -215,6 +236,10 @@ void DataPlane::set_server(const server::Server& server) {
   message.max_requests = server.config.max_requests;
   message.request_timeout_ms = static_cast<std::uint64_t>(server.config.request_timeout.count());
   message.idle_timeout_ms = static_cast<std::uint64_t>(server.config.idle_timeout.count());
+  message.tools = server.config.tools;
+  message.audit = server.config.audit == server::Audit::off    ? link::Audit::off
+                  : server.config.audit == server::Audit::hash ? link::Audit::hash
+                                                               : link::Audit::arguments;
   send(std::move(message));
 }
 

@@ -4,6 +4,7 @@
 #include "daemon/gateway_host.hpp"
 #include "link/daemon_end.hpp"
 #include "link/messages.hpp"
+#include "policy/grant.hpp"
 #include "server/supervisor.hpp"
 #include "worker/registry.hpp"
 
@@ -43,6 +44,12 @@ class DataPlane final : private link::DaemonEndListener {
   }
   /** The worker's bearer token. */
   void set_token_of(std::function<Result<std::string>(const WorkerId&)> callback) { token_of_ = std::move(callback); }
+  /** What bounds the worker's servers and tools. */
+  void set_grants_of(std::function<std::vector<const policy::Grant*>(const worker::Worker&)> callback) {
+    grants_of_ = std::move(callback);
+  }
+  /** The grants have changed. */
+  void on_grants_changed();
   /** The gateway has connected and serves MCP over HTTP in this network, or none; unset: it is gone. */
   void set_on_gateway(std::function<void(std::optional<std::string> http_network)> callback) {
     on_gateway_ = std::move(callback);
@@ -91,6 +98,7 @@ class DataPlane final : private link::DaemonEndListener {
   server::Supervisor* supervisor_ = nullptr;
   std::function<void(const std::string&)> on_statistics_;
   std::function<Result<std::string>(const WorkerId&)> token_of_;
+  std::function<std::vector<const policy::Grant*>(const worker::Worker&)> grants_of_;
   std::function<void(std::optional<std::string>)> on_gateway_;
   GatewayHost host_;
   std::unique_ptr<link::DaemonEnd> link_;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -90,6 +91,15 @@ class Leaf final : public TomlValue {
     return {};
   }
 
+  [[nodiscard]] Result<void> into_json(std::string& target) const override {
+    std::ostringstream out;
+    node_.visit([&out](const auto& value) { out << toml::json_formatter(value); });
+    target = out.str();
+    return {};
+  }
+
+  [[nodiscard]] std::string place() const override { return fmt::format("{}:{}", file_, node_.source().begin.line); }
+
   [[nodiscard]] Result<void> into_size(std::uint64_t& target) const override {
     if (node_.is_integer()) {
       return into(target);
@@ -114,7 +124,7 @@ Result<void> walk(const std::string& file, const toml::table& table, const std::
   for (const auto& [key, node] : table) {
     auto path = above;
     path.emplace_back(key.str());
-    const bool leaf = !node.is_table() || path.back() == "env";
+    const bool leaf = !node.is_table() || path.back() == "env" || path.back() == "tools";
     const auto taken = leaf ? take(Leaf(file, path, node)) : walk(file, *node.as_table(), path, take);
     if (!taken) {
       return taken;

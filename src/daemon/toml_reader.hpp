@@ -27,6 +27,10 @@ class TomlValue {
   [[nodiscard]] virtual Result<void> into(std::vector<std::string>& target) const = 0;
   /** A table of strings. */
   [[nodiscard]] virtual Result<void> into(std::map<std::string, std::string>& target) const = 0;
+  /** The value as JSON text, for what has a reader of its own. */
+  [[nodiscard]] virtual Result<void> into_json(std::string& target) const = 0;
+  /** "FILE:LINE" */
+  [[nodiscard]] virtual std::string place() const = 0;
   /** Bytes: a number, or a text like "512M". */
   [[nodiscard]] virtual Result<void> into_size(std::uint64_t& target) const = 0;
 
@@ -35,8 +39,9 @@ class TomlValue {
 };
 
 /**
- * Hands every leaf of a file to `take`, in the file's order: values, arrays, and the tables called "env". The first
- * error ends it, as does a file that cannot be read, is larger than 1 MiB or is no TOML (with line and column).
+ * Hands every leaf of a file to `take`, in the file's order: values, arrays, and the tables called "env" and "tools".
+ * The first error ends it, as does a file that cannot be read, is larger than 1 MiB or is no TOML (with line and
+ * column).
  */
 [[nodiscard]] Result<void> read_toml(const std::string& file,
                                      const std::function<Result<void>(const TomlValue&)>& take);

@@ -28,12 +28,16 @@ struct ArgumentRule {
   std::string pointer;
   /** JSON text: of a string, which is a pattern for strings; or of a number, true, false or null. */
   std::string value;
+
+  friend bool operator==(const ArgumentRule&, const ArgumentRule&) = default;
 };
 
 /** Refuses calls of the tools that fit, if all the conditions hold; without conditions, every call. */
 struct DenyRule {
   std::string tool;
   std::vector<ArgumentRule> arguments;
+
+  friend bool operator==(const DenyRule&, const DenyRule&) = default;
 };
 
 /** What one place of the configuration says. */
@@ -45,6 +49,7 @@ struct ToolRules {
   std::vector<DenyRule> deny;
 
   [[nodiscard]] bool empty() const { return !allow && deny.empty(); }
+  friend bool operator==(const ToolRules&, const ToolRules&) = default;
 };
 
 /**

@@ -66,6 +66,9 @@ Result<File> parse_file(std::string_view text, std::string_view file, const Conf
     if (!enabled) {
       return in_file(file, enabled.error());
     }
+    if (!config.tools.origin.empty()) {
+      config.tools.origin = fmt::format("{}: {}", file, config.tools.origin);
+    }
     for (const auto& note : notes) {
       result.notes.push_back(fmt::format("{}: {}", file, note));
     }

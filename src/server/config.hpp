@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "policy/tools.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -20,6 +21,9 @@ enum class Mode { shared, session };
 /** none: a namespace with nothing in it. parent: that of the workers, where ChromaDB is. host: the host's own. */
 enum class Network { none, parent, host };
 [[nodiscard]] std::string_view name(Network network);
+
+/** What the audit line of a tools/call has of its arguments, or no line at all. */
+enum class Audit { hash, arguments, off };
 
 /** One server, every variable expanded. */
 struct ServerConfig {
@@ -46,6 +50,9 @@ struct ServerConfig {
   std::chrono::milliseconds request_timeout{0};
   /** Mode shared: a process nobody has used for so long is ended, and started when somebody does; 0: it always runs. */
   std::chrono::milliseconds idle_timeout{0};
+  /** For all who use the server; workers may be allowed less. */
+  policy::ToolRules tools;
+  Audit audit = Audit::hash;
 
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };

@@ -192,7 +192,7 @@ class ServerReader {
     const auto path = below(path_, "hal9000");
     if (auto known = hal::json::only_keys(**own,
                                           {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions",
-                                           "max_requests", "request_timeout", "idle_timeout"},
+                                           "max_requests", "request_timeout", "idle_timeout", "tools", "audit"},
                                           path);
         !known) {
       return of_reader(known.error());
@@ -200,7 +200,32 @@ class ServerReader {
     if (auto done = read_choices(**own, path); !done) {
       return done;
     }
+    if (auto done = read_policy(**own, path); !done) {
+      return done;
+    }
     return read_limits(**own, path);
+  }
+
+  Result<void> read_policy(const json& own, const std::string& path) {
+    if (const auto* tools = hal::json::find(own, "tools"); tools != nullptr) {
+      auto rules = policy::read_tool_rules(*tools, below(path, "tools"));
+      if (!rules) {
+        return rules.error();
+      }
+      config_.tools = std::move(*rules);
+      config_.tools.origin = below(path, "tools");
+    }
+    const auto audit = hal::json::optional_string_at(own, "audit", path);
+    if (!audit) {
+      return of_reader(audit.error());
+    }
+    if (*audit) {
+      if (**audit != "hash" && **audit != "arguments" && **audit != "off") {
+        return at(below(path, "audit"), "must be 'hash', 'arguments' or 'off'");
+      }
+      config_.audit = **audit == "off" ? Audit::off : **audit == "hash" ? Audit::hash : Audit::arguments;
+    }
+    return {};
   }
 
   Result<void> read_choices(const json& own, const std::string& path) {

@@ -58,11 +58,15 @@ Result<Worker> LiveRegistry::plan(const SpawnRequest& request) const {
     worker.env[name] = value;
   }
   worker.request_id = request.request_id;
-  const auto known = parts_.servers();
+  auto known = parts_.servers();
+  const auto grants = grants_of(parts_.settings, worker);
+  std::erase_if(known, [&grants](const std::string& server) { return !may_use(grants, server); });
   worker.servers = request.servers.value_or(known);
   for (const auto& server : worker.servers) {
+    // One answer for both: who may not use a server does not learn that it exists.
     if (std::find(known.begin(), known.end(), server) == known.end()) {
-      return Error{Errc::invalid_argument, "servers: there is no MCP server " + text::printable(server)};
+      return Error{Errc::invalid_argument,
+                   "servers: there is no MCP server " + text::printable(server) + " for this user and profile"};
     }
   }
   return worker;

@@ -1,10 +1,12 @@
 #pragma once
 
+#include "policy/grant.hpp"
 #include "worker/worker.hpp"
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace hal::worker {
@@ -15,6 +17,7 @@ struct Profile {
   std::vector<std::string> command;
   std::map<std::string, std::string> env;
   Limits limits;
+  policy::Grant grant;
 };
 
 /** What the configuration decides about workers and their parent. */
@@ -30,6 +33,9 @@ struct Settings {
 
   std::string default_profile = "base";
   std::map<std::string, Profile> profiles;
+  /** What owners may, by uid; and those who are not named. */
+  std::map<uid_t, policy::Grant> owners;
+  policy::Grant other_owners;
 
   std::string parent_image = "hal9000/parent";
   /** The engine network of the namespace holder: "bridge", "none" or a name. Never replaced by another silently. */
@@ -37,5 +43,10 @@ struct Settings {
   std::uint64_t parent_memory_bytes = std::uint64_t{64} << 20;
   std::uint64_t chroma_memory_bytes = std::uint64_t{2} << 30;
 };
+
+/** What the worker's servers and tools are bounded by: its profile and its owner. They live as long as the settings. */
+[[nodiscard]] std::vector<const policy::Grant*> grants_of(const Settings& settings, const Worker& worker);
+/** Whether all of these allow the server. */
+[[nodiscard]] bool may_use(const std::vector<const policy::Grant*>& grants, std::string_view server);
 
 }  // namespace hal::worker
