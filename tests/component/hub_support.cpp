@@ -153,8 +153,9 @@ void HubTest::add_worker(const std::string& id, const std::vector<std::string>& 
   hub->add_worker({{id}, 1000, servers, std::move(*listener)});
 }
 
-void HubTest::add_server(const std::string& name, link::ServerMode mode) {
+void HubTest::add_server(const std::string& name, link::ServerMode mode, const policy::ToolRules& tools) {
   link::ServerSet server;
+  server.tools = tools;
   server.name = name;
   server.mode = mode;
   hub->set_server(server);

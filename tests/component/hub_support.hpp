@@ -107,7 +107,8 @@ class HubTest : public testing::Test {
   ~HubTest() override;
 
   void add_worker(const std::string& id, const std::vector<std::string>& servers);
-  void add_server(const std::string& name, link::ServerMode mode = link::ServerMode::shared);
+  void add_server(const std::string& name, link::ServerMode mode = link::ServerMode::shared,
+                  const policy::ToolRules& tools = {});
   std::unique_ptr<RelayPeer> connect(const std::string& worker);
   /** Waits for the hub to ask for a process of `server` and attaches one. */
   FakeProcess& start_process(const std::string& server);
