@@ -86,7 +86,7 @@ WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler)
     throw std::runtime_error("libmicrohttpd was built without epoll");
   }
   source_.emplace(loop_, info->epoll_fd, EPOLLIN, "http", [this](std::uint32_t) { run(); });
-  run();
+  again_.schedule();  // who is connected already is heard from the loop, when the handler knows us
 }
 
 WebServer::~WebServer() {

@@ -2,6 +2,8 @@
 #include "http_support.hpp"
 #include "hub_support.hpp"
 
+#include <fcntl.h>
+
 #include <set>
 
 /** The endpoint on a real hub and real sockets; the test plays the HTTP client and the server's process. */
@@ -258,12 +260,22 @@ TEST_F(Http, bodies_of_one_worker_have_a_bound_and_the_other_is_not_harmed) {
     auto all = headers();
     all.emplace_back("Content-Length", std::to_string(limits::mcp_line_bytes));
     slow.back()->send("POST", "/mcp/memory", all, "{");
+    hal::test::run_ready(loop);  // or they come in any order
   }
   const auto refused = slow[2]->response();
   EXPECT_EQ(refused.status, 503U);
   EXPECT_EQ(refused.header("retry-after"), "1");
   slow.clear();
   EXPECT_FALSE(open("2025-11-25", Json::object(), "/mcp/memory", "b").empty());
+}
+
+TEST_F(Http, a_head_larger_than_it_may_be_is_refused) {
+  const auto one = peer();
+  auto all = headers();
+  all.emplace_back("X-Large", std::string(limits::connection_bytes, 'x'));
+  one->send("GET", "/mcp/memory", all);
+  EXPECT_EQ(one->head().status, 431U);
+  EXPECT_EQ(answer_to("", request(1, "ping")).status, 400U);
 }
 
 TEST_F(Http, checks_the_revision_of_every_request) {
@@ -408,6 +420,24 @@ TEST_F(Http, batches_exist_in_one_revision_only) {
   EXPECT_TRUE(one->ends());
   one->send("POST", "/mcp/memory", headers(older), Json::array({notification("notifications/x")}).dump());
   EXPECT_EQ(one->response().status, 202U);
+}
+
+TEST_F(Http, a_socket_outlives_who_served_it_and_its_clients_wait) {
+  const auto session = open();
+  std::uint16_t kept_port = 0;
+  const auto kept = test::listen_tcp(kept_port);
+  const auto copy = [&] { return UniqueFd(::fcntl(kept.get(), F_DUPFD_CLOEXEC, 0)); };
+  EXPECT_TRUE(endpoint->listen(copy()).has_value());
+  port = kept_port;
+  EXPECT_EQ(answer_to(session, request(1, "ping")).status, 200U);
+  std::uint16_t other_port = 0;
+  EXPECT_TRUE(endpoint->listen(test::listen_tcp(other_port)).has_value());
+  const auto early = peer();
+  post(*early, session, request(2, "ping"));
+  hal::test::run_ready(loop);
+  EXPECT_TRUE(early->silent());
+  EXPECT_TRUE(endpoint->listen(copy()).has_value());
+  EXPECT_EQ(early->response().json()["id"], 2);
 }
 
 // Streams.
