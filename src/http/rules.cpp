@@ -106,7 +106,7 @@ bool is_our_origin(std::string_view origin) {
 
 Accepted accepted(const Head& head) {
   if (!head.has_accept) {
-    return {true, true};
+    return {true, true, false};
   }
   Accepted result;
   std::string_view rest = head.accept;
@@ -117,8 +117,10 @@ Accepted accepted(const Head& head) {
       continue;
     }
     const bool all = type == "*/*";
+    const bool was_events_only = result.events && !result.json;
     result.json = result.json || all || equal_in_any_case(type, "application/json") || type == "application/*";
     result.events = result.events || all || equal_in_any_case(type, "text/event-stream") || type == "text/*";
+    result.events_first = result.events_first || (was_events_only && result.json);
   }
   return result;
 }

@@ -38,6 +38,8 @@ struct Head {
 struct Accepted {
   bool json = false;
   bool events = false;
+  /** Both, but event streams are named first. */
+  bool events_first = false;
 };
 /** Without the header: anything. */
 [[nodiscard]] Accepted accepted(const Head& head);

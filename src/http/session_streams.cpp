@@ -117,7 +117,7 @@ void Session::respond(const jsonrpc::Envelope& message, std::string line) {
     streams_.erase(stream.number);  // who asked has gone, and has nothing to come back with
     return;
   }
-  if (stream.events == nullptr && !stream.accepted.json) {
+  if (stream.events == nullptr && (!stream.accepted.json || stream.accepted.events_first)) {
     start_events(stream);
   }
   if (stream.events == nullptr) {

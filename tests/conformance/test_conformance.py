@@ -43,6 +43,9 @@ def test_same_as_direct(way, revision):
     ours, complaints = measured(way, revision)
     assert set(ours) == set(direct)
     assert bad(ours) == bad(direct), complaints
+    # A server behind stdio has no stream of HTTP that it could close early.
+    fewer = {name for name in ours if ours[name].passed != direct[name].passed}
+    assert fewer <= {"server-sse-polling"}, fewer
 
 
 @pytest.mark.parametrize("way", run.PEERS)

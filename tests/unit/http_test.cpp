@@ -36,9 +36,13 @@ TEST(Rules, read_what_a_client_accepts) {
     const char* accept;
     bool json;
     bool events;
+    bool events_first = false;
   } cases[] = {
       {"application/json, text/event-stream", true, true},
-      {"text/event-stream,application/json", true, true},
+      {"text/event-stream,application/json", true, true, true},
+      {"text/event-stream, text/html, application/json, text/event-stream", true, true, true},
+      {"text/event-stream;q=0, application/json", true, false},
+      {"application/json;q=0, text/event-stream", false, true},
       {"*/*", true, true},
       {"application/*", true, false},
       {"text/*", false, true},
@@ -55,6 +59,7 @@ TEST(Rules, read_what_a_client_accepts) {
     head.take("accept", one.accept);
     EXPECT_EQ(accepted(head).json, one.json) << one.accept;
     EXPECT_EQ(accepted(head).events, one.events) << one.accept;
+    EXPECT_EQ(accepted(head).events_first, one.events_first) << one.accept;
   }
   EXPECT_TRUE(accepted(Head()).json && accepted(Head()).events);
   Head both;
