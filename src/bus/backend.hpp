@@ -9,11 +9,29 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 /** What the D-Bus interfaces show and do that is neither worker::Registry nor worker::Parent; the daemon implements it.
  */
 namespace hal::bus {
+
+/** Upper bound in microseconds and count: answers that took less than it, and no less than the bound before. */
+using LatencyBuckets = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+/** An open session of a worker with an MCP server. */
+struct SessionStatistics {
+  std::string session;
+  std::string worker;
+  std::uint32_t owner = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t calls = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  LatencyBuckets latency;
+};
 
 /** What the gateway knows of an MCP server. */
 struct ServerStatistics {
@@ -23,6 +41,12 @@ struct ServerStatistics {
   std::string protocol_version;
   /** JSON text, empty before the first session. */
   std::string server_info;
+  std::uint64_t calls = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t sent_bytes = 0;
+  LatencyBuckets latency;
+  std::vector<SessionStatistics> session_list;
 };
 
 /** The MCP servers: server::Supervisor and the gateway together. Calls answer by their Done, never from inside. */

@@ -184,6 +184,45 @@ std::uint64_t ServerAdaptor::Errors() {
   return guard_value([&] { return servers_.statistics(name_).errors; });
 }
 
+std::uint64_t ServerAdaptor::ToolCalls() {
+  return guard_value([&] { return servers_.statistics(name_).calls; });
+}
+
+std::uint64_t ServerAdaptor::RefusedCalls() {
+  return guard_value([&] { return servers_.statistics(name_).refused; });
+}
+
+std::uint64_t ServerAdaptor::BytesReceived() {
+  return guard_value([&] { return servers_.statistics(name_).received_bytes; });
+}
+
+std::uint64_t ServerAdaptor::BytesSent() {
+  return guard_value([&] { return servers_.statistics(name_).sent_bytes; });
+}
+
+std::vector<ServerAdaptor::Bucket> ServerAdaptor::to_bus(const LatencyBuckets& buckets) {
+  std::vector<Bucket> out;
+  for (const auto& [bound, count] : buckets) {
+    out.emplace_back(bound, count);
+  }
+  return out;
+}
+
+std::vector<ServerAdaptor::Bucket> ServerAdaptor::Latency() {
+  return guard_value([&] { return to_bus(servers_.statistics(name_).latency); });
+}
+
+std::vector<ServerAdaptor::SessionEntry> ServerAdaptor::SessionList() {
+  return guard_value([&] {
+    std::vector<SessionEntry> out;
+    for (const auto& one : servers_.statistics(name_).session_list) {
+      out.emplace_back(bus_text(one.session), bus_text(one.worker), one.owner, one.requests, one.calls, one.refused,
+                       one.errors, one.received_bytes, one.sent_bytes, to_bus(one.latency));
+    }
+    return out;
+  });
+}
+
 std::string ServerAdaptor::ProtocolVersion() {
   return guard_value([&] { return bus_text(servers_.statistics(name_).protocol_version); });
 }

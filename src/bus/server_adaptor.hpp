@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <org.hal9000.Server1.adaptor.hpp>
 
@@ -30,9 +31,14 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   void publish();
 
  private:
+  using Bucket = sdbus::Struct<std::uint64_t, std::uint64_t>;
+  using SessionEntry = sdbus::Struct<std::string, std::string, std::uint32_t, std::uint64_t, std::uint64_t,
+                                     std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::vector<Bucket>>;
+
   template <class... Values, class Then>
   void run(const Reply<Values...>& reply, Then then);
   [[nodiscard]] const server::Server& self() const;
+  [[nodiscard]] static std::vector<Bucket> to_bus(const LatencyBuckets& buckets);
   [[nodiscard]] Published::Snapshot snapshot() const;
 
   void Start(sdbus::Result<>&& result) override;
@@ -50,6 +56,12 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   std::uint32_t Restarts() override;
   std::uint64_t Requests() override;
   std::uint64_t Errors() override;
+  std::uint64_t ToolCalls() override;
+  std::uint64_t RefusedCalls() override;
+  std::uint64_t BytesReceived() override;
+  std::uint64_t BytesSent() override;
+  std::vector<Bucket> Latency() override;
+  std::vector<SessionEntry> SessionList() override;
   std::string ProtocolVersion() override;
   std::string ServerInfo() override;
 

@@ -348,11 +348,25 @@ void CommandLine::add_servers() {
     });
   }
 
-  const auto call = add_verb<ServerCallOptions>(group, "call", "Send one request and print the result");
+  const auto tools = add_verb<ShowOptions>(group, "tools", "List the tools of an MCP server");
+  tools.app->add_option("NAME", tools.options->name, "Name of the server")->required();
+  tools.app->add_flag("--json", tools.options->json, "Print one JSON document");
+  runs(tools, list_tools);
+
+  const auto call = add_verb<ServerCallOptions>(group, "call", "Call a tool and print what it answers");
   call.app->add_option("NAME", call.options->name, "Name of the server")->required();
-  call.app->add_option("METHOD", call.options->method, "Method of MCP: tools/list, tools/call")->required();
-  call.app->add_option("PARAMS", call.options->params, "Its parameters, a JSON object");
+  call.app->add_option("TOOL", call.options->tool, "The tool; or a method of MCP, with its slash: resources/list")
+      ->required();
+  call.app->add_option("ARGUMENTS", call.options->arguments, "A JSON object");
+  call.app->add_flag("--json", call.options->json, "Print the whole result as JSON");
   runs(call, call_server);
+
+  const auto logs = add_verb<ServerLogsOptions>(group, "logs", "Print what an MCP server says and who calls it");
+  logs.app->add_option("NAME", logs.options->name, "Name of the server")->required();
+  logs.app->add_flag("-f,--follow", logs.options->follow, "Go on as new lines come, until Ctrl-C");
+  add_parsed(logs.app, "-n,--lines", logs.options->lines, parse_number<std::uint32_t>, "The last N lines", "N");
+  logs.app->add_flag("--json", logs.options->json, "Print a JSON document a line");
+  runs(logs, server_logs);
 }
 
 void CommandLine::add_system() {

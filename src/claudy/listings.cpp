@@ -132,6 +132,45 @@ json with_server_info(json server) {
   return server;
 }
 
+/** The time that `part` of the answers took less than; "-" where there were none. Pairs of bound (µs) and count. */
+std::string quantile(const json& latency, double part) {
+  std::uint64_t all = 0;
+  for (const auto& bucket : latency) {
+    all += bucket.at(1).get<std::uint64_t>();
+  }
+  std::uint64_t seen = 0;
+  for (const auto& bucket : latency) {
+    seen += bucket.at(1).get<std::uint64_t>();
+    if (all != 0 && static_cast<double>(seen) >= part * static_cast<double>(all)) {
+      const auto bound = bucket.at(0).get<std::uint64_t>();
+      return bound == UINT64_MAX ? "very long" : fmt::format("< {:g} ms", static_cast<double>(bound) / 1000.0);
+    }
+  }
+  return "-";
+}
+
+/** Worker, owner, requests, calls, refused, errors, bytes from and to it, as the property SessionList has them. */
+std::string session_table(const json& sessions) {
+  Table table({"SESSION", "WORKER", "OWNER", "REQUESTS", "CALLS", "REFUSED", "ERRORS", "RECEIVED", "SENT", "MEDIAN"});
+  for (const auto& session : sessions) {
+    const auto number = [&session](std::size_t i) { return session.at(i).get<std::uint64_t>(); };
+    table.add({session.at(0).get<std::string>(), session.at(1).get<std::string>(), user_name(number(2)),
+               std::to_string(number(3)), std::to_string(number(4)), std::to_string(number(5)),
+               std::to_string(number(6)), format_size(number(7)), format_size(number(8)),
+               quantile(session.at(9), 0.5)});
+  }
+  return table.text();
+}
+
+std::string server_text(const json& server) {
+  json rows = server;
+  const auto latency = server.value("latency", json::array());
+  const auto sessions = server.value("session_list", json::array());
+  rows.erase("session_list");
+  rows["latency"] = fmt::format("median {}, 99 % {}", quantile(latency, 0.5), quantile(latency, 0.99));
+  return as_pairs(rows) + (sessions.empty() ? "" : "\n" + session_table(sessions));
+}
+
 Result<int> show(const Global& global, const ListOptions& options, const Listing& listing) {
   const auto bus = Bus::open(global.user);
   if (!bus) {
@@ -237,7 +276,7 @@ Result<int> show_server(const Global& global, const ShowOptions& options) {
     auto server = server_properties(bus, name);
     return server ? Result<json>(with_server_info(std::move(*server))) : server;
   };
-  return show(global, options, {read, as_pairs});
+  return show(global, options, {read, server_text});
 }
 
 Result<int> show_parent(const Global& global, const ListOptions& options) {

@@ -108,8 +108,16 @@ struct CaptureOptions {
 
 struct ServerCallOptions {
   std::string name;
-  std::string method;
-  std::string params;
+  std::string tool;
+  std::string arguments;
+  bool json = false;
+};
+
+struct ServerLogsOptions {
+  std::string name;
+  bool follow = false;
+  bool json = false;
+  std::optional<std::uint32_t> lines;
 };
 
 }  // namespace hal::claudy

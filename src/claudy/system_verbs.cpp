@@ -27,7 +27,6 @@ namespace {
 using nlohmann::json;
 
 constexpr auto server_timeout = std::chrono::minutes(4);
-constexpr auto call_timeout = std::chrono::minutes(11);
 constexpr auto chroma_timeout = std::chrono::minutes(6);
 
 Result<void> call_server_method(Bus& bus, const std::string& name, const std::string& member) {
@@ -112,34 +111,6 @@ Result<int> change_server(const Global& global, const std::string& name, const s
   }
   const auto done = call_server_method(**bus, name, verb);
   return done ? Result<int>(0) : Result<int>(done.error());
-}
-
-Result<int> call_server(const Global& global, const ServerCallOptions& options) {
-  if (!options.params.empty()) {
-    const auto params = hal::json::parse(options.params);
-    if (!params || !params->is_object()) {
-      return Error{Errc::invalid_argument,
-                   fmt::format("the parameters are no JSON object{}", params ? "" : ": " + params.error().message)};
-    }
-  }
-  const auto bus = Bus::open(global.user);
-  if (!bus) {
-    return bus.error();
-  }
-  if (const auto server = server_properties(**bus, options.name); !server) {
-    return server.error();
-  }
-  const auto reply =
-      (*bus)->call(server_method(options.name, "Call"), {Value(options.method), Value(options.params)}, call_timeout);
-  if (!reply) {
-    return reply.error();
-  }
-  auto result = reply->body().at(0).get<std::string>();
-  if (const auto parsed = hal::json::parse(result); parsed && ::isatty(STDOUT_FILENO) != 0) {
-    result = hal::json::dump_pretty(*parsed);
-  }
-  const auto printed = print(result + "\n");
-  return printed ? Result<int>(0) : Result<int>(printed.error());
 }
 
 Result<int> restart_chroma(const Global& global) {

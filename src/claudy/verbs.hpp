@@ -39,10 +39,16 @@ namespace hal::claudy {
 // system_verbs.cpp
 /** `verb`: Start, Stop or Restart. */
 [[nodiscard]] Result<int> change_server(const Global& global, const std::string& name, const std::string& verb);
-[[nodiscard]] Result<int> call_server(const Global& global, const ServerCallOptions& options);
 [[nodiscard]] Result<int> restart_chroma(const Global& global);
 /** `verb`: start, stop or restart. */
 [[nodiscard]] Result<int> change_daemon(const Global& global, const std::string& verb);
 [[nodiscard]] Result<int> show_daemon(const Global& global, const ListOptions& options);
+
+// server_verbs.cpp
+[[nodiscard]] Result<int> list_tools(const Global& global, const ShowOptions& options);
+/** A tool, or a method of MCP where there is a slash in it. */
+[[nodiscard]] Result<int> call_server(const Global& global, const ServerCallOptions& options);
+/** Becomes journalctl. */
+[[nodiscard]] Result<int> server_logs(const Global& global, const ServerLogsOptions& options);
 
 }  // namespace hal::claudy

@@ -4,6 +4,28 @@
 
 namespace hal::daemon {
 
+namespace {
+
+/** Without the empty buckets at the end. */
+bus::LatencyBuckets buckets_of(const link::Latency& latency) {
+  bus::LatencyBuckets buckets;
+  for (std::size_t i = 0; i < link::Latency::buckets; ++i) {
+    buckets.emplace_back(link::Latency::bound_usec(i), latency.counts[i]);
+  }
+  while (!buckets.empty() && buckets.back().second == 0) {
+    buckets.pop_back();
+  }
+  return buckets;
+}
+
+bus::SessionStatistics session_of(const link::SessionReport& report) {
+  const auto& traffic = report.traffic;
+  return {report.session,  report.worker,  report.owner,           traffic.requests,   traffic.calls,
+          traffic.refused, traffic.errors, traffic.received_bytes, traffic.sent_bytes, buckets_of(traffic.latency)};
+}
+
+}  // namespace
+
 ServerControl::ServerControl(server::Supervisor& supervisor, DataPlane& data_plane)
     : supervisor_(supervisor), data_plane_(data_plane) {}
 
@@ -17,8 +39,22 @@ std::vector<const server::Server*> ServerControl::all() const {
 
 bus::ServerStatistics ServerControl::statistics(std::string_view name) const {
   const auto counted = data_plane_.statistics(std::string(name));
-  return {counted.sessions.size(), counted.traffic.requests, counted.traffic.errors, counted.protocol_version,
-          counted.server_info};
+  const auto& traffic = counted.traffic;
+  bus::ServerStatistics statistics{counted.sessions.size(),
+                                   traffic.requests,
+                                   traffic.errors,
+                                   counted.protocol_version,
+                                   counted.server_info,
+                                   traffic.calls,
+                                   traffic.refused,
+                                   traffic.received_bytes,
+                                   traffic.sent_bytes,
+                                   buckets_of(traffic.latency),
+                                   {}};
+  for (const auto& session : counted.sessions) {
+    statistics.session_list.push_back(session_of(session));
+  }
+  return statistics;
 }
 
 void ServerControl::start(std::string_view name, Done<void> done) {

@@ -295,6 +295,15 @@ TEST_F(BusServer, shows_state_and_statistics) {
   EXPECT_EQ(root.property(path, server1, "Requests"), "30");
   EXPECT_EQ(root.property(path, server1, "Errors"), "4");
   EXPECT_EQ(root.property(path, server1, "ProtocolVersion"), "2025-06-18");
+  auto& numbers = servers.numbers["memory-bank"];
+  numbers.calls = 20;
+  numbers.refused = 3;
+  numbers.received_bytes = 100;
+  numbers.sent_bytes = std::uint64_t{1} << 40;
+  EXPECT_EQ(root.property(path, server1, "ToolCalls"), "20");
+  EXPECT_EQ(root.property(path, server1, "RefusedCalls"), "3");
+  EXPECT_EQ(root.property(path, server1, "BytesReceived"), "100");
+  EXPECT_EQ(root.property(path, server1, "BytesSent"), "1099511627776");
 }
 
 TEST_F(BusServer, comes_changes_and_goes) {

@@ -303,7 +303,15 @@ class Server(Exported):
         super().__init__(daemon, f"{ROOT}/server/{name}", self.INTERFACE, {
             "Name": name, "State": "running", "Reason": "", "Mode": mode, "Unit": "", "MainPID": dbus.UInt32(4711),
             "Sessions": dbus.UInt32(1), "Restarts": dbus.UInt32(0), "Requests": dbus.UInt64(12),
-            "Errors": dbus.UInt64(1), "ProtocolVersion": "2025-06-18",
+            "Errors": dbus.UInt64(1), "ToolCalls": dbus.UInt64(10), "RefusedCalls": dbus.UInt64(2),
+            "BytesReceived": dbus.UInt64(2048), "BytesSent": dbus.UInt64(4096),
+            "Latency": dbus.Array([(dbus.UInt64(16), dbus.UInt64(9)), (dbus.UInt64(4096), dbus.UInt64(3))],
+                                  signature="(tt)"),
+            "SessionList": dbus.Array([dbus.Struct(
+                ("01234567", "worker1", dbus.UInt32(0), *[dbus.UInt64(n) for n in (12, 10, 2, 1, 2048, 4096)],
+                 dbus.Array([(dbus.UInt64(32), dbus.UInt64(1))], signature="(tt)")),
+                signature="ssutttttta(tt)")], signature="(ssutttttta(tt))"),
+            "ProtocolVersion": "2025-06-18",
             "ServerInfo": json.dumps({"name": name, "version": "1"})})
 
     @dbus.service.method(INTERFACE)
@@ -320,9 +328,17 @@ class Server(Exported):
 
     @dbus.service.method(INTERFACE, in_signature="ss", out_signature="s")
     def Call(self, method, params):
+        params = json.loads(params or "{}")
+        if method == "tools/call":
+            failed = params["name"] != "echo"
+            text = f"there is no tool {params['name']}" if failed else json.dumps(params["arguments"])
+            return json.dumps({"content": [{"type": "text", "text": text}], "isError": failed})
         if method != "tools/list":
             raise error("NotFound", f"the server does not know {method}")
-        return json.dumps({"tools": [{"name": "echo"}], "params": json.loads(params or "{}")})
+        schema = {"type": "object", "properties": {"text": {}, "times": {}}, "required": ["text"]}
+        pages = {None: {"tools": [{"name": "echo", "description": "Says it\nagain", "inputSchema": schema}],
+                        "nextCursor": "2"}, "2": {"tools": [{"name": "fail"}]}}
+        return json.dumps({**pages.get(params.get("cursor"), pages[None]), "params": params})
 
 
 class Parent(Exported):

@@ -75,7 +75,10 @@ def test_spawn_no_wait_answers_at_once(stage):
     (["limits", "nobody"], 2, "--memory"),
     (["server", "show", "nobody"], 5, "claudy server ls"),
     (["server", "restart", "nobody"], 5, "claudy server ls"),
-    (["server", "call", "memory", "nonsense"], 5, "nonsense"),
+    (["server", "call", "memory", "no/method"], 5, "no/method"),
+    (["server", "call", "nobody", "echo"], 5, "claudy server ls"),
+    (["server", "tools", "nobody"], 5, "claudy server ls"),
+    (["server", "logs", "nobody"], 5, "claudy server ls"),
     (["server", "call", "memory", "tools/list", "[1]"], 2, "JSON object"),
     (["server", "call", "memory", "tools/list", "{"], 2, "JSON object"),
 ])
@@ -215,7 +218,32 @@ def test_server_changes_and_call(stage):
     assert stage.claudy("server", "start", "memory").returncode == 0
     assert stage.claudy("server", "restart", "memory").returncode == 0
     result = document(stage.claudy("server", "call", "memory", "tools/list", '{"cursor":"x"}'))
-    assert result == {"tools": [{"name": "echo"}], "params": {"cursor": "x"}}
+    assert result["params"] == {"cursor": "x"} and result["tools"][0]["name"] == "echo"
+
+
+def test_server_tools_and_calls_of_tools(stage):
+    tools = document(stage.claudy("server", "tools", "memory", "--json"))
+    assert [tool["name"] for tool in tools] == ["echo", "fail"]
+    table = [line.split() for line in stage.claudy("server", "tools", "memory").stdout.splitlines()]
+    assert table == [["TOOL", "ARGUMENTS", "DESCRIPTION"], ["echo", "text", "[times]", "Says", "it"],
+                     ["fail", "-", "-"]]
+    run = stage.claudy("server", "call", "memory", "echo", '{"text":"x"}')
+    assert (run.returncode, run.stdout) == (0, '{"text": "x"}\n')
+    run = stage.claudy("server", "call", "memory", "none")
+    assert (run.returncode, run.stdout) == (1, "there is no tool none\n")
+    run = stage.claudy("server", "call", "memory", "none", "--json")
+    assert run.returncode == 1
+    assert json.loads(run.stdout)["isError"] is True
+
+
+def test_server_show_tells_of_traffic(stage):
+    server = document(stage.claudy("server", "show", "memory", "--json"))
+    assert (server["tool_calls"], server["refused_calls"], server["bytes_sent"]) == (10, 2, 4096)
+    assert server["latency"] == [[16, 9], [4096, 3]]
+    assert server["session_list"][0][:4] == ["01234567", "worker1", 0, 12]
+    text = stage.claudy("server", "show", "memory").stdout
+    assert "median < 0.016 ms, 99 % < 4.096 ms" in text
+    assert text.splitlines()[-1].split()[:7] == ["01234567", "worker1", "root", "12", "10", "2", "1"]
 
 
 def test_parent_and_daemon(stage):
