@@ -22,9 +22,9 @@
 namespace hal::server {
 
 /**
- * stopped: by the operator, or because nobody uses it (idle_timeout). starting: also while a server waits for the parent's network namespace or for the gateway. backoff: failed and will
- * be started again. failed: a crash loop, until the operator starts it or its configuration changes. In mode session
- * `running` means that sessions can be had.
+ * stopped: by the operator, or because nobody uses it (idle_timeout). starting: also while a server waits for the
+ * parent's network namespace or for the gateway. backoff: failed and will be started again. failed: a crash loop, until
+ * the operator starts it or its configuration changes. In mode session `running` means that sessions can be had.
  */
 enum class State { stopped, starting, running, backoff, failed };
 /** The state's name on D-Bus. */
