@@ -1,5 +1,6 @@
 #include "hub/account.hpp"
 
+#include "hub/hub_limits.hpp"
 #include "jsonrpc/places.hpp"
 #include "policy/tools.hpp"
 
@@ -26,7 +27,8 @@ bool Account::open(const jsonrpc::Envelope& message, Clock::time_point now, link
   auto& request = place->second;
   request.since = now;
   const auto method = message.method();
-  request.lists_tools = method == "tools/list";
+  request.lists_tools = method == "tools/list" || cancelled_lists_.contains(place->first) ||
+                        cancelled_lists_.size() >= limits::requests_in_flight;
   if (method == "tools/call") {
     ++traffic.calls;
     if (audit != link::Audit::off) {
@@ -50,7 +52,13 @@ Account::Closed Account::closed(Open open, Clock::time_point now, std::string_vi
 
 std::optional<Account::Closed> Account::close(std::string_view id, Clock::time_point now, std::string_view outcome) {
   auto node = open_.extract(jsonrpc::id_key(id));
-  return node ? std::optional(closed(std::move(node.mapped()), now, outcome)) : std::nullopt;
+  if (!node) {
+    return std::nullopt;
+  }
+  if (node.mapped().lists_tools && outcome == "cancelled" && cancelled_lists_.size() < limits::requests_in_flight) {
+    cancelled_lists_.insert(node.key());
+  }
+  return closed(std::move(node.mapped()), now, outcome);
 }
 
 std::vector<Account::Closed> Account::close_all(Clock::time_point now, std::string_view outcome) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace hal::hub {
@@ -73,6 +74,8 @@ class Account {
   std::shared_ptr<const Access> access_;
   /** By jsonrpc::id_key. */
   std::unordered_map<std::string, Open> open_;
+  /** Ids of lists that were cancelled: where ids pass as they are, a late list answers whoever has taken its id. */
+  std::unordered_set<std::string> cancelled_lists_;
 };
 
 }  // namespace hal::hub

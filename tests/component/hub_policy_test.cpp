@@ -116,6 +116,19 @@ TEST_P(Policy, the_id_of_an_open_list_cannot_be_used_to_see_it_whole) {
   EXPECT_EQ(client->next()["result"]["tools"].size(), 1U);
 }
 
+TEST_P(Policy, nor_can_the_id_of_a_cancelled_one) {
+  start(rules(std::vector<std::string>{"a"}));
+  client->send(request(1, "tools/list"));
+  const auto list = process->next();
+  client->notify("notifications/cancelled", {{"requestId", 1}});
+  (void)process->next_of("notifications/cancelled");
+  client->send(request(1, "other"));
+  const auto other = process->next();
+  process->answer(list, {{"tools", {{{"name", "a"}}, {{"name", "b"}}}}});
+  process->answer(other, {{"tools", {{{"name", "a"}}}}});
+  EXPECT_EQ(client->next()["result"]["tools"].size(), 1U);
+}
+
 TEST_P(Policy, a_workers_rules_bind_its_open_sessions_too) {
   start({});
   expect_passes(call(1, "w"));

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import xml.dom.minidom
 
 import pytest
@@ -44,6 +45,14 @@ def echo_servers(system, mode="shared"):
     script = system.folder / "echo.py"
     script.write_text(ECHO_SERVER)
     return {"echo": {"command": "/usr/bin/python3", "args": [str(script)], "hal9000": {"mode": mode}}}
+
+
+def eventually(condition):
+    """For what no signal tells of."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
 
 
 # -- one daemon a folder
@@ -254,6 +263,63 @@ def test_a_server_is_called_stopped_and_started(system):
     assert root.get(path, interface, "State") == "running"
     assert root.get(path, interface, "MainPID") not in (0, pid)
     assert json.loads(root.call(path, interface, "Call", "ss", "echo", "")) == {"params": None}
+
+
+def test_rules_for_tools_hold_and_calls_are_counted_and_told_of(system):
+    rules = {"allow": ["read_*"], "deny": [{"tool": "*", "arguments": {"/path": "/etc/*"}}]}
+    servers = echo_servers(system)
+    servers["echo"]["hal9000"]["tools"] = rules
+    system.start_daemon(servers=servers)
+    path, interface = "/org/hal9000/server/echo", "org.hal9000.Server1"
+    root = system.caller()
+
+    def call(tool, arguments):
+        return json.loads(root.call(path, interface, "Call", "ss", "tools/call",
+                                    json.dumps({"name": tool, "arguments": arguments})))
+
+    refused = call("write", {})
+    assert refused["isError"] is True
+    assert f"{system.folder}/etc/mcp.json: mcpServers.echo.hal9000.tools.allow" in refused["content"][0]["text"]
+    assert call("read_file", {"path": "/etc/shadow"})["isError"] is True
+    # What passes reaches the server, which knows no tools/call.
+    assert failure(call, "read_file", {"path": "/tmp"}).message.endswith("no tools/call")
+    eventually(lambda: root.get(path, interface, "ToolCalls") == 3)
+    assert root.get(path, interface, "RefusedCalls") == 2
+    assert root.get(path, interface, "BytesReceived") > 0 and root.get(path, interface, "BytesSent") > 0
+    assert sum(count for _, count in root.get(path, interface, "Latency")) > 0
+    eventually(lambda: system.log().count("HAL9000_OUTCOME=") == 3)
+    assert system.log().count("HAL9000_TOOL=read_file HAL9000_OUTCOME=refused") == 1
+    assert "/etc/shadow" not in system.log()
+    # Without the rules, after a reload, the same call passes.
+    system.configure(servers=echo_servers(system))
+    root.manager("Reload")
+    assert failure(call, "write", {}).message.endswith("no tools/call")
+
+
+@pytest.mark.parametrize("toml, problem", [
+    ('[profile.base.tools]\necho = { alow = [] }\n', "hal9000.toml:"),
+    ('[profile.base.tools]\necho = { alow = [] }\n', "profile.base.tools.echo.alow"),
+    ('[profile.base]\nservers = "echo"\n', "servers: must be an array"),
+    ('[owner."*"]\nservers = [1]\n', "servers[0]: must be a string"),
+    ('[owner.1000.tools.echo]\ndeny = [{ tool = "a", arguments = { path = "x" } }]\n', 'no JSON pointer'),
+    ('[owner.no-such-user]\nservers = []\n', "no user of this name"),
+    ('[owner.1000]\nserver = []\n', "unknown key"),
+])
+def test_a_wrong_rule_names_file_and_key(system, toml, problem):
+    system.start_daemon()
+    system.configure(toml=toml)
+    error = failure(system.caller().manager, "Reload")
+    assert error.name == PREFIX + "InvalidArgument"
+    assert problem in error.message and "hal9000.toml:" in error.message
+
+
+def test_rules_of_profiles_and_owners_are_read(system):
+    system.start_daemon(servers=echo_servers(system))
+    system.configure(servers=echo_servers(system), toml=(
+        '[profile.base]\nservers = ["echo", "m*"]\n[profile.base.tools.echo]\nallow = ["a*"]\n'
+        '[owner.root.tools."*"]\ndeny = ["x", { tool = "w", arguments = { "/path" = "/etc/*", "/n" = 5 } }]\n'
+        '[owner."*"]\nservers = []\n'))
+    system.caller().manager("Reload")
 
 
 def test_a_reload_brings_and_takes_servers_and_refuses_nonsense(system):

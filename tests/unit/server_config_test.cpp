@@ -53,6 +53,25 @@ TEST(ServerConfig, reads_our_own_members) {
   EXPECT_EQ(server.request_timeout, std::chrono::seconds(30));
 }
 
+TEST(ServerConfig, reads_rules_for_tools_and_what_the_audit_tells) {
+  const auto result = parse(R"("command":"x","hal9000":{"tools":{"allow":["a*"],"deny":["b"]},"audit":"arguments"})");
+  ASSERT_TRUE(result) << result.error().message;
+  const auto& server = result->servers[0];
+  EXPECT_EQ(server.audit, Audit::arguments);
+  EXPECT_EQ(server.tools.origin, "mcp.json: mcpServers.one.hal9000.tools");
+  EXPECT_EQ(server.tools.allow, std::vector<std::string>{"a*"});
+  ASSERT_EQ(server.tools.deny.size(), 1U);
+  EXPECT_EQ(parse(R"("command":"x")")->servers[0].audit, Audit::hash);
+  EXPECT_TRUE(parse(R"("command":"x")")->servers[0].tools.empty());
+  EXPECT_EQ(error_of(R"("command":"x","hal9000":{"audit":"all"})"),
+            "mcp.json: mcpServers.one.hal9000.audit: must be 'hash', 'arguments' or 'off'");
+  EXPECT_EQ(error_of(R"("command":"x","hal9000":{"tools":{"deny":[{"tool":"a","arguments":{"x":1}}]}})")
+                .find("mcp.json: mcpServers.one.hal9000.tools.deny[0].arguments[\"x\"]: is no JSON pointer"),
+            0U);
+  // Rules are the gateway's: a running process is not restarted for them.
+  EXPECT_EQ(fingerprint(server), fingerprint(parse(R"("command":"x")")->servers[0]));
+}
+
 TEST(ServerConfig, an_idle_timeout_is_for_shared_servers_and_not_too_short) {
   const auto result = parse(R"("command":"x","hal9000":{"mode":"shared","idle_timeout":"10min"})");
   ASSERT_TRUE(result) << result.error().message;
