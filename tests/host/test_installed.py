@@ -148,6 +148,13 @@ def test_servers_work_in_the_sandbox_of_their_units(host, worker, server, tool, 
         client.close()
 
 
+def test_the_gateway_serves_http_in_the_workers_network(host, worker):
+    url = "http://127.0.0.1:9000/mcp/memory-bank"
+    code = host.run("docker", "exec", container_of(host, worker), "curl", "--silent", "--max-time", "10", "--output",
+                    "/dev/null", "--write-out", "%{http_code}", url)
+    assert code == "401", "it answers, and asks for the worker's token"
+
+
 def test_a_restart_keeps_workers_and_their_mcp_sessions(host, worker, sequential):
     assert "sequentialthinking" in sequential.tools()
     container, servers, old = container_of(host, worker), server_units(host), wait_for_daemon(host)
