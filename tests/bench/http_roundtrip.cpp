@@ -1,24 +1,16 @@
-#include "event/loop.hpp"
 #include "event/sources.hpp"
-#include "io/listener.hpp"
-#include "link/daemon_end.hpp"
+#include "gateway.hpp"
+#include "measure.hpp"
 #include "stdio_client.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <functional>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -34,9 +26,7 @@
 namespace {
 
 using namespace hal;
-using bench::Client;
-using bench::make_pipe;
-using Clock = std::chrono::steady_clock;
+using namespace bench;
 
 constexpr int rounds = 7;
 constexpr int sequential_calls = 1000;
@@ -44,95 +34,6 @@ constexpr int parallel_calls = 8000;
 constexpr int in_flight = 16;
 constexpr int large_calls = 20;
 constexpr std::size_t large_bytes = std::size_t{1} << 20;
-constexpr const char* token = "bench.0123456789abcdef";
-
-pid_t run(const std::vector<std::string>& argv, int in, int out, int extra = -1) {
-  const pid_t parent = ::getpid();
-  const pid_t pid = ::fork();
-  if (pid != 0) {
-    return pid;
-  }
-  ::dup2(in, 0);
-  ::dup2(out, 1);
-  if (extra >= 0) {
-    ::dup2(extra, 3);
-  }
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  std::vector<char*> words;
-  for (const auto& word : argv) {
-    words.push_back(const_cast<char*>(word.c_str()));
-  }
-  words.push_back(nullptr);
-  if (::getppid() == parent) {
-    ::execvp(words[0], words.data());
-  }
-  _exit(127);
-}
-
-UniqueFd tcp_socket() {
-  return UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-}
-
-/** Plays hal9000d until everything stands. */
-class Daemon final : public link::DaemonEndListener {
- public:
-  Daemon(std::string server, const std::string& gateway_program) : server_(std::move(server)) {
-    auto pair = io::socket_pair(SOCK_SEQPACKET).value();
-    gateway = run({gateway_program, "--link-fd", "3"}, 0, 2, pair.theirs.get());
-    end_ = std::make_unique<link::DaemonEnd>(loop_, std::move(pair.ours), *this);
-    turn_until([this] { return ready_; });
-  }
-  void turn_until(const std::function<bool()>& done) {
-    while (!done()) {
-      loop_.run_once(std::chrono::milliseconds(1000));
-    }
-  }
-  [[nodiscard]] bool attached() const { return attached_; }
-  [[nodiscard]] const sockaddr_in& address() const { return address_; }
-
-  pid_t gateway = -1;
-
- private:
-  void on_hello(const link::GatewayHello&) override {
-    link::ServerSet server;
-    server.name = "echo";
-    (void)end_->send(std::move(server));
-    (void)end_->send(link::WorkerAdd{{"bench"}, 0, {"echo"}, {}, token});
-    auto listening = tcp_socket();
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address_;
-    if (::bind(listening.get(), reinterpret_cast<const sockaddr*>(&address_), size) != 0 ||
-        ::listen(listening.get(), 64) != 0 ||
-        ::getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address_), &size) != 0) {
-      throw_errno("listen");
-    }
-    (void)end_->send(link::HttpListen{"bench", std::move(listening)});
-    ready_ = true;
-  }
-  void on_instance_request(const link::InstanceRequest& request) override {
-    auto in = make_pipe();
-    auto out = make_pipe();
-    run({server_}, in.read.get(), out.write.get());
-    (void)end_->send(
-        link::InstanceAttach{request.server, {1}, request.session, std::move(in.write), std::move(out.read)});
-    attached_ = true;
-  }
-  void on_instance_release(const link::InstanceRelease&) override {}
-  void on_server_report(const link::ServerReport&) override {}
-  void on_worker_report(const link::WorkerReport&) override {}
-  void on_call_result(const link::CallResult&) override {}
-  void on_link_closed(const Error& error) override { throw std::runtime_error("link: " + error.message); }
-
-  std::string server_;
-  event::Loop loop_;
-  sockaddr_in address_{};
-  bool ready_ = false;
-  bool attached_ = false;
-  std::unique_ptr<link::DaemonEnd> end_;
-};
 
 /** One keep-alive connection, one request at a time. Trusts the answers to be JSON with a length. */
 class Connection {
@@ -148,7 +49,7 @@ class Connection {
 
   void send(const std::string& session, std::string_view body) {
     std::string request = "POST /mcp/echo HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port_) +
-                          "\r\nAuthorization: Bearer " + token +
+                          "\r\nAuthorization: Bearer " + Daemon::token() +
                           "\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\n" +
                           (session.empty() ? "" : "Mcp-Session-Id: " + session + "\r\n") +
                           "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n";
@@ -201,17 +102,6 @@ class Connection {
   std::size_t filled_ = 0;
   std::size_t whole_ = 0;
 };
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
-double seconds_of(const std::function<void()>& work) {
-  const auto start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 struct Measured {
   std::vector<double> call_us;
@@ -287,23 +177,6 @@ void measure_http(Client& calls, const std::string& session, std::vector<std::un
   }
 }
 
-double cpu_seconds(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/schedstat");
-  double nanoseconds = 0;
-  file >> nanoseconds;
-  return nanoseconds / 1e9;
-}
-
-long resident_kib(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmRSS:", 0) == 0) {
-      return std::atol(line.c_str() + 6);
-    }
-  }
-  return 0;
-}
-
 std::string open_session(Daemon& daemon, Connection& connection) {
   connection.send("", R"({"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25",)"
                       R"("capabilities":{},"clientInfo":{"name":"bench","version":"1"}}})");
@@ -320,11 +193,8 @@ std::string open_session(Daemon& daemon, Connection& connection) {
 }
 
 int run_all(const std::string& server, const std::string& gateway) {
-  Daemon daemon(server, gateway);
-  auto in = make_pipe();
-  auto out = make_pipe();
-  run({server}, in.read.get(), out.write.get());
-  Client direct{std::move(in.write), std::move(out.read)};
+  Daemon daemon({server, gateway, {}});
+  auto direct = start({server});
   direct.initialize();
   std::vector<std::unique_ptr<Connection>> connections;
   for (int i = 0; i < in_flight; ++i) {
@@ -351,7 +221,6 @@ int run_all(const std::string& server, const std::string& gateway) {
               median(http.large_us) / median(plain.large_us));
   std::printf("gateway: %.1f us of CPU a call (large ones among them), resident %ld KiB\n",
               1e6 * cpu / (rounds * (sequential_calls + parallel_calls + large_calls)), resident_kib(daemon.gateway));
-  ::kill(daemon.gateway, SIGTERM);
   return 0;
 }
 
