@@ -43,17 +43,24 @@ bool stderr_is_journal() {
 }
 
 void write_journal(Level level, Fields fields, std::string_view message) {
-  std::vector<std::string> lines;
-  lines.push_back(fmt::format("MESSAGE={}", message));
-  lines.push_back(fmt::format("PRIORITY={}", static_cast<int>(level)));
-  lines.push_back(fmt::format("SYSLOG_IDENTIFIER={}", state().program));
+  std::string text;
+  std::vector<std::size_t> ends;
+  ends.reserve(fields.size() + 3);
+  const auto add = [&](std::string_view name, std::string_view value) {
+    text.append(name).append("=").append(value);
+    ends.push_back(text.size());
+  };
+  add("MESSAGE", message);
+  add("PRIORITY", fmt::format_int(static_cast<int>(level)).c_str());
+  add("SYSLOG_IDENTIFIER", state().program);
   for (const auto& field : fields) {
-    lines.push_back(fmt::format("{}={}", field.name, field.value));
+    add(field.name, field.value);
   }
   std::vector<iovec> vectors;
-  vectors.reserve(lines.size());
-  for (auto& line : lines) {
-    vectors.push_back({line.data(), line.size()});
+  vectors.reserve(ends.size());
+  for (std::size_t begin = 0; const auto end : ends) {
+    vectors.push_back({text.data() + begin, end - begin});
+    begin = end;
   }
   (void)sd_journal_sendv(vectors.data(), static_cast<int>(vectors.size()));
 }
@@ -86,7 +93,7 @@ void write_stderr(Level level, Fields fields, std::string_view message) {
                   now.tv_nsec / 1'000'000, state().program, word(level), text::printable(message, max_message_bytes));
   for (const auto& field : fields) {
     if (field.name != "MESSAGE_ID") {
-      line += fmt::format(" {}={}", field.name, text::printable(field.value));
+      line.append(" ").append(field.name).append("=").append(text::printable(field.value));
     }
   }
   line += '\n';

@@ -5,6 +5,8 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace hal::text {
@@ -56,6 +58,11 @@ std::size_t character_bytes(std::string_view text) {
   return 0;
 }
 
+std::size_t printable_ascii_bytes(std::string_view text) {
+  const auto end = std::find_if(text.begin(), text.end(), [](char c) { return c < 0x20 || c > 0x7E; });
+  return static_cast<std::size_t>(end - text.begin());
+}
+
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t max_bytes) {
@@ -63,6 +70,11 @@ std::string printable(std::string_view text, std::size_t max_bytes) {
   while (!text.empty()) {
     if (out.size() >= max_bytes) {
       return out + "…";
+    }
+    if (const auto plain = printable_ascii_bytes(text.substr(0, max_bytes - out.size())); plain > 0) {
+      out += text.substr(0, plain);
+      text.remove_prefix(plain);
+      continue;
     }
     const auto bytes = character_bytes(text);
     const auto lead = static_cast<unsigned char>(text.front());

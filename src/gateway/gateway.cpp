@@ -1,6 +1,7 @@
 #include "gateway/gateway.hpp"
 
 #include "base/log.hpp"
+#include "base/startup_pages.hpp"
 
 #include <signal.h>
 #include <systemd/sd-daemon.h>
@@ -31,6 +32,8 @@ Gateway::Gateway(event::Loop& loop, LinkSource source)
       on_term_(loop, SIGTERM, "SIGTERM", [this] { stop("the gateway is stopping"); }),
       on_int_(loop, SIGINT, "SIGINT", [this] { stop("the gateway is stopping"); }),
       last_moment_(loop, "end", [this] { loop_.exit(0); }),
+      started_(
+          loop, "started", [] { drop_startup_pages(); }, event::Priority::idle),
       lost_(loop, "link lost", [this] { link_lost(*lost_error_); }) {
   if (source.listening) {
     listener_ = std::make_unique<io::Listener>(
@@ -84,12 +87,14 @@ void Gateway::on_http_listen(link::HttpListen message) {
     return;
   }
   http_network_ = message.network;
+  started_.schedule();
   log::info({}, "MCP over HTTP is served");
 }
 
 void Gateway::on_hello() {
   log::info({}, "connected to hal9000d");
   notify("STATUS=Connected to hal9000d");
+  started_.schedule();
   hub_.daemon_returned();
 }
 

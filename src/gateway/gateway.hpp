@@ -59,6 +59,8 @@ class Gateway final : private link::GatewayEndListener {
   event::Signal on_term_;
   event::Signal on_int_;
   event::Timer last_moment_;
+  /** When what starting needed has been done. */
+  event::Defer started_;
   /** A link that failed while something was being sent over it. */
   event::Defer lost_;
   std::optional<Error> lost_error_;

@@ -17,7 +17,11 @@ constexpr std::size_t told_session_digits = 8;
 }  // namespace
 
 Account::Account(std::string server, const Client& client, std::shared_ptr<const Access> access)
-    : server_(std::move(server)), client_(client), access_(std::move(access)) {}
+    : server_(std::move(server)),
+      client_(client),
+      access_(std::move(access)),
+      subject_(std::make_shared<const AuditSubject>(
+          AuditSubject{access_->worker.value, access_->owner, server_, client_.session()})) {}
 
 bool Account::open(const jsonrpc::Envelope& message, Clock::time_point now, link::Audit audit) {
   const auto [place, fresh] = open_.try_emplace(jsonrpc::id_key(message.id));
@@ -32,8 +36,7 @@ bool Account::open(const jsonrpc::Envelope& message, Clock::time_point now, link
   if (method == "tools/call") {
     ++traffic.calls;
     if (audit != link::Audit::off) {
-      request.entry = std::make_unique<AuditEntry>(AuditEntry{access_->worker.value, access_->owner, server_,
-                                                              client_.session(), jsonrpc::unescape(message.name),
+      request.entry = std::make_unique<AuditEntry>(AuditEntry{subject_, jsonrpc::unescape(message.name),
                                                               audit_arguments(audit, message.arguments)});
     }
   }

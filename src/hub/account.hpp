@@ -72,6 +72,7 @@ class Account {
   std::string server_;
   const Client& client_;
   std::shared_ptr<const Access> access_;
+  std::shared_ptr<const AuditSubject> subject_;
   /** By jsonrpc::id_key. */
   std::unordered_map<std::string, Open> open_;
   /** Ids of lists that were cancelled: where ids pass as they are, a late list answers whoever has taken its id. */

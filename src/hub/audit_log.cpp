@@ -4,38 +4,41 @@
 #include "base/names.hpp"
 #include "base/text.hpp"
 
-#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <utility>
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
+#include <nettle/sha2.h>
 
 namespace hal::hub {
 
 namespace {
 
 /** Lines that wait; with more they are written at once. */
-constexpr std::size_t max_entries = 1024;
+constexpr std::size_t max_entries = 256;
 /** Of the arguments, hashed: large ones shall not hold up the loop. */
 constexpr std::size_t max_hashed_bytes = std::size_t{64} << 10;
 constexpr std::size_t max_text_bytes = 4096;
 constexpr std::size_t max_tool_bytes = 128;
 
 void write(const AuditEntry& entry) {
+  const auto& subject = *entry.subject;
   const auto tool = text::printable(entry.tool, max_tool_bytes);
-  const auto who = entry.worker.empty() ? "the daemon" : "worker " + entry.worker;
+  const fmt::format_int owner(subject.owner);
+  const fmt::format_int microseconds(entry.duration.count());
   log::info({{names::field_message_id, names::message_id_tool_called},
-             {names::field_worker, entry.worker},
-             {names::field_owner, fmt::to_string(entry.owner)},
-             {names::field_server, entry.server},
-             {names::field_session, entry.session},
+             {names::field_worker, subject.worker},
+             {names::field_owner, {owner.data(), owner.size()}},
+             {names::field_server, subject.server},
+             {names::field_session, subject.session},
              {names::field_tool, tool},
              {names::field_outcome, entry.outcome},
-             {names::field_duration, fmt::to_string(entry.duration.count())},
+             {names::field_duration, {microseconds.data(), microseconds.size()}},
              {names::field_arguments, entry.arguments}},
-            "{} called {} of server {}: {} after {:.3f} ms", who, tool, entry.server, entry.outcome,
-            static_cast<double>(entry.duration.count()) / 1000.0);
+            "{}{} called {} of server {}: {} after {}.{:03} ms", subject.worker.empty() ? "the daemon" : "worker ",
+            subject.worker, tool, subject.server, entry.outcome, entry.duration.count() / 1000,
+            entry.duration.count() % 1000);
 }
 
 }  // namespace
@@ -48,14 +51,16 @@ std::string audit_arguments(link::Audit audit, std::string_view arguments) {
     return text::printable(arguments, max_text_bytes);
   }
   const auto hashed = arguments.substr(0, max_hashed_bytes);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
-  unsigned int size = 0;
-  if (EVP_Digest(hashed.data(), hashed.size(), bytes.data(), &size, EVP_sha256(), nullptr) != 1) {
-    return "sha256:unavailable";
-  }
+  sha256_ctx context;
+  std::array<std::uint8_t, SHA256_DIGEST_SIZE> digest;
+  nettle_sha256_init(&context);
+  nettle_sha256_update(&context, hashed.size(), reinterpret_cast<const std::uint8_t*>(hashed.data()));
+  nettle_sha256_digest(&context, digest.size(), digest.data());
   std::string hex = "sha256:";
-  for (unsigned int i = 0; i < size; ++i) {
-    hex += fmt::format("{:02x}", bytes[i]);
+  for (const auto byte : digest) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    hex += digits[byte >> 4U];
+    hex += digits[byte & 15U];
   }
   return hashed.size() == arguments.size() ? hex : fmt::format("{}:{}", hex, arguments.size());
 }
@@ -77,9 +82,10 @@ void AuditLog::add(AuditEntry entry) {
 }
 
 void AuditLog::flush() {
-  for (const auto& entry : std::exchange(entries_, {})) {
+  for (const auto& entry : entries_) {
     write(entry);
   }
+  entries_.clear();
 }
 
 }  // namespace hal::hub

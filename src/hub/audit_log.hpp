@@ -1,24 +1,29 @@
 #pragma once
 
-#include "base/strong_id.hpp"
 #include "event/sources.hpp"
 #include "link/messages.hpp"
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace hal::hub {
 
-/** One tools/call as the audit tells of it. */
-struct AuditEntry {
-  /** Empty: a call of the daemon's own. */
+/** Whose calls they are: one for all of a client's at a server. */
+struct AuditSubject {
+  /** Empty: the daemon. */
   std::string worker;
   std::uint32_t owner = 0;
   std::string server;
   std::string session;
+};
+
+/** One tools/call as the audit tells of it. */
+struct AuditEntry {
+  std::shared_ptr<const AuditSubject> subject;
   std::string tool;
   /** As audit_arguments() gives them. */
   std::string arguments;

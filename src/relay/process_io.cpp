@@ -1,16 +1,11 @@
 #include "relay/process_io.hpp"
 
 #include <fcntl.h>
-#include <link.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstddef>
-#include <cstdint>
 #include <system_error>
 
 namespace hal::relay {
@@ -34,29 +29,6 @@ NonBlocking::~NonBlocking() {
   if (flags_ >= 0) {
     ::fcntl(fd_, F_SETFL, flags_);
   }
-}
-
-namespace {
-
-/** Of the first object, which is the program, the segments nothing is ever written to. */
-int drop_pages(dl_phdr_info* object, std::size_t, void*) {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  for (int i = 0; i < object->dlpi_phnum; ++i) {
-    const auto& segment = object->dlpi_phdr[i];
-    if (segment.p_type == PT_LOAD && (segment.p_flags & PF_W) == 0) {
-      const auto begin = (object->dlpi_addr + segment.p_vaddr) / page * page;
-      const auto end = object->dlpi_addr + segment.p_vaddr + segment.p_memsz;
-      // NOLINTNEXTLINE(performance-no-int-to-ptr): program headers give addresses as numbers
-      (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-    }
-  }
-  return 1;
-}
-
-}  // namespace
-
-void drop_startup_pages() {
-  (void)::dl_iterate_phdr(drop_pages, nullptr);
 }
 
 UniqueFd open_end_signals() {

@@ -20,10 +20,4 @@ class NonBlocking {
 /** Blocks SIGINT, SIGTERM and SIGHUP and gives a descriptor that is readable when one has come; ignores SIGPIPE. */
 [[nodiscard]] UniqueFd open_end_signals();
 
-/**
- * Gives back the pages of the program that only starting needed; what is used again comes back from the page cache.
- * There is one relay for each session, so a megabyte counts.
- */
-void drop_startup_pages();
-
 }  // namespace hal::relay

@@ -1,6 +1,7 @@
 #include "relay/relay.hpp"
 
 #include "base/pipe_size.hpp"
+#include "base/startup_pages.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "jsonrpc/message.hpp"

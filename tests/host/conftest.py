@@ -28,8 +28,8 @@ IMAGES = ["hal9000/worker-minimal", "hal9000/parent"]
 # What the package depends on and recommends, and a little to look around with.
 PACKAGES = [
     "systemd", "systemd-sysv", "dbus", "default-dbus-system-bus", "polkitd", "docker.io", "iptables", "iproute2",
-    "nodejs", "python3", "procps", "ca-certificates", "libcurl4", "libfmt9", "libmicrohttpd12", "libsdbus-c++1", "libssl3",
-    "libsystemd0", "libtomlplusplus3",
+    "nodejs", "python3", "procps", "ca-certificates", "libcurl4", "libfmt9", "libmicrohttpd12", "libnettle8",
+    "libsdbus-c++1", "libssl3", "libsystemd0", "libtomlplusplus3",
 ]
 
 
