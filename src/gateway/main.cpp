@@ -6,6 +6,7 @@
 #include "gateway/gateway.hpp"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
@@ -28,6 +29,13 @@ void raise_descriptor_limit() {
     limit.rlim_cur = limit.rlim_max;
     (void)::setrlimit(RLIMIT_NOFILE, &limit);
   }
+}
+
+/** A large message is memory of its own, and the system's again when it has passed; malloc would learn to keep it. */
+void give_back_large_memory() {
+  constexpr int large_bytes = 1 << 20;
+  (void)::mallopt(M_MMAP_THRESHOLD, large_bytes);
+  (void)::mallopt(M_TRIM_THRESHOLD, large_bytes);
 }
 
 UniqueFd checked(int fd, bool listening) {
@@ -57,6 +65,7 @@ gateway::LinkSource link_source(int link_fd) {
 int run(int link_fd) {
   event::block_signals();
   raise_descriptor_limit();
+  give_back_large_memory();
   event::Loop loop;
   (void)loop.start_watchdog();
   gateway::Gateway gateway(loop, link_source(link_fd));

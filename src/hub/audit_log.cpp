@@ -56,11 +56,12 @@ std::string audit_arguments(link::Audit audit, std::string_view arguments) {
   nettle_sha256_init(&context);
   nettle_sha256_update(&context, hashed.size(), reinterpret_cast<const std::uint8_t*>(hashed.data()));
   nettle_sha256_digest(&context, digest.size(), digest.data());
-  std::string hex = "sha256:";
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string hex = "sha256:" + std::string(2 * digest.size(), '\0');
+  char* at = hex.data() + hex.size() - 2 * digest.size();
   for (const auto byte : digest) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    hex += digits[byte >> 4U];
-    hex += digits[byte & 15U];
+    *at++ = digits[byte >> 4U];
+    *at++ = digits[byte & 15U];
   }
   return hashed.size() == arguments.size() ? hex : fmt::format("{}:{}", hex, arguments.size());
 }

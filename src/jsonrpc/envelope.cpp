@@ -71,7 +71,7 @@ class MessageScan {
   template <std::size_t count>
   bool member(std::string_view key, const Wanted (&wanted)[count]) {
     for (const auto& candidate : wanted) {
-      if (key_is(key, candidate.key)) {
+      if (key == candidate.key) {
         return keep(*candidate.value);
       }
     }
@@ -80,10 +80,10 @@ class MessageScan {
   }
 
   bool top_member(std::string_view key) {
-    if (key_is(key, "params")) {
+    if (key == "params") {
       return params();
     }
-    if (key_is(key, "result")) {
+    if (key == "result") {
       return result();
     }
     const Wanted wanted[] = {
@@ -116,14 +116,14 @@ class MessageScan {
     const char* begin = in_.position();
     const bool whole = in_.take_object([this](std::string_view key) {
       std::string_view ignored;
-      return in_.take_value(key_is(key, "isError") ? message_.is_error : ignored);
+      return in_.take_value(key == "isError" ? message_.is_error : ignored);
     });
     result_ = {begin, static_cast<std::size_t>(in_.position() - begin)};
     return whole;
   }
 
   bool params_member(std::string_view key) {
-    if (key_is(key, "_meta")) {
+    if (key == "_meta") {
       return meta();
     }
     const Wanted wanted[] = {{"progressToken", &message_.progress_token},
@@ -290,13 +290,6 @@ char plain_escape(char kind) {
 }
 
 }  // namespace
-
-bool key_is(std::string_view key, std::string_view name) {
-  if (!is_escaped(key)) {
-    return key == name;
-  }
-  return unescape(fmt::format("\"{}\"", key)) == name;
-}
 
 Envelope scan(std::string_view line) {
   return MessageScan(line).run();

@@ -43,7 +43,7 @@ void each_member(std::string_view text, std::string_view name, OnMember on_membe
     if (!in.take_value(raw)) {
       return false;
     }
-    if (key_is(key, name)) {
+    if (key == name) {
       on_member(raw);
     }
     return true;

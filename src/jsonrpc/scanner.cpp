@@ -41,21 +41,6 @@ std::size_t utf8_bytes(const char* at, const char* end) {
 
 }  // namespace
 
-void Scanner::skip_blanks() {
-  while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) {
-    ++at_;
-  }
-}
-
-bool Scanner::take(char c) {
-  skip_blanks();
-  if (!next_is(c)) {
-    return false;
-  }
-  ++at_;
-  return true;
-}
-
 bool Scanner::take_string(std::string_view& content) {
   skip_blanks();
   const char* begin = at_;

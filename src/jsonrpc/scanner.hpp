@@ -8,26 +8,34 @@
 /** Private to this folder: a cursor over JSON text that checks what it passes. */
 namespace hal::jsonrpc {
 
-/** Compares a raw key, which may be spelled with escapes. */
-[[nodiscard]] bool key_is(std::string_view key, std::string_view name);
-
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : at_(text.data()), end_(text.data() + text.size()) {}
 
-  void skip_blanks();
+  void skip_blanks() {
+    while (at_ != end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) {
+      ++at_;
+    }
+  }
   [[nodiscard]] bool at_end() const { return at_ == end_; }
   [[nodiscard]] bool next_is(char c) const { return at_ != end_ && *at_ == c; }
   /** Passes `c` and blanks before it. */
-  [[nodiscard]] bool take(char c);
+  [[nodiscard]] bool take(char c) {
+    skip_blanks();
+    if (!next_is(c)) {
+      return false;
+    }
+    ++at_;
+    return true;
+  }
   /** Passes a string and blanks before it; `content` is what stands between the quotes. */
   [[nodiscard]] bool take_string(std::string_view& content);
   /** Passes any value and blanks before it, nested at most max_depth - depth() levels more. */
   [[nodiscard]] bool take_value(std::string_view& raw);
 
   /**
-   * Passes an object and calls `on_member(key)` at each value, with the raw key; that call must pass the value.
-   * False where the text is no object or on_member said false.
+   * Passes an object and calls `on_member(key)` at each value, with the key as it reads without escapes; that call must
+   * pass the value. False where the text is no object or on_member said false.
    */
   template <class OnMember>
   [[nodiscard]] bool take_object(OnMember on_member) {
@@ -43,7 +51,11 @@ class Scanner {
     }
     do {
       std::string_view key;
-      if (!take_string(key) || !take(':') || !on_member(key)) {
+      if (!take_string(key) || !take(':')) {
+        return false;
+      }
+      const bool is_plain = key.find('\\') == std::string_view::npos;
+      if (!(is_plain ? on_member(key) : on_member(std::string_view(unescape({key.data() - 1, key.size() + 2}))))) {
         return false;
       }
     } while (take(','));
