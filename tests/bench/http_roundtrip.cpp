@@ -6,12 +6,20 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,9 +27,9 @@
 #include <vector>
 
 /**
- * How long a call takes over Streamable HTTP and the gateway, against direct stdio to the same server, in one run.
- * Sequential calls use one connection, those in flight sixteen of one session. Rounds take turns, so that what else the
- * machine does hits both alike. Prints medians and ratios.
+ * How long a call takes over Streamable HTTP and the gateway, against direct stdio to the same server and against other
+ * bridges before it, in one run. Sequential calls use one connection, those in flight sixteen of one session. Rounds
+ * take turns, so that what else the machine does hits all alike. Prints medians and ratios.
  */
 namespace {
 
@@ -34,12 +42,30 @@ constexpr int parallel_calls = 8000;
 constexpr int in_flight = 16;
 constexpr int large_calls = 20;
 constexpr std::size_t large_bytes = std::size_t{1} << 20;
+/** Other bridges make fewer calls, and no large ones, which some refuse. */
+constexpr int peer_share = 8;
+constexpr auto peer_start = std::chrono::seconds(30);
 
-/** One keep-alive connection, one request at a time. Trusts the answers to be JSON with a length. */
+sockaddr_in loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+/** Where a server is reached, as the lines of a request say it. */
+struct Place {
+  sockaddr_in address{};
+  std::string path;
+  std::string authorization;
+};
+
+/** One keep-alive connection, one request at a time. An answer has a length or ends with its last chunk. */
 class Connection {
  public:
-  explicit Connection(const sockaddr_in& address) : fd_(tcp_socket()), port_(ntohs(address.sin_port)) {
-    if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  explicit Connection(const Place& place) : fd_(tcp_socket()), place_(place) {
+    if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&place.address), sizeof place.address) != 0) {
       throw_errno("connect");
     }
     const int on = 1;
@@ -47,11 +73,12 @@ class Connection {
     buffer_.resize(large_bytes + 65536);
   }
 
-  void send(const std::string& session, std::string_view body) {
-    std::string request = "POST /mcp/echo HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port_) +
-                          "\r\nAuthorization: Bearer " + Daemon::token() +
-                          "\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\n" +
-                          (session.empty() ? "" : "Mcp-Session-Id: " + session + "\r\n") +
+  void send(const std::string& of_session, std::string_view body) {
+    std::string request = "POST " + place_.path +
+                          " HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(ntohs(place_.address.sin_port)) + "\r\n" +
+                          place_.authorization +
+                          "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n" +
+                          (of_session.empty() ? "" : "Mcp-Session-Id: " + of_session + "\r\n") +
                           "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n";
     request += body;
     for (std::string_view rest = request; !rest.empty();) {
@@ -62,30 +89,26 @@ class Connection {
       rest.remove_prefix(static_cast<std::size_t>(sent));
     }
     filled_ = 0;
-    whole_ = 0;
+    head_end_ = 0;
   }
 
   /** Reads what is there; true once the answer is whole. */
   bool receive_some() {
     const auto bytes = ::recv(fd_.get(), buffer_.data() + filled_, buffer_.size() - filled_, 0);
     if (bytes <= 0) {
-      throw std::runtime_error("the gateway closed a connection");
+      throw std::runtime_error("a connection was closed");
     }
     filled_ += static_cast<std::size_t>(bytes);
     const std::string_view text(buffer_.data(), filled_);
-    if (whole_ == 0) {
-      const auto head_end = text.find("\r\n\r\n");
-      if (head_end == std::string_view::npos) {
+    if (head_end_ == 0) {
+      const auto end = text.find("\r\n\r\n");
+      if (end == std::string_view::npos) {
         return false;
       }
-      head = text.substr(0, head_end);
-      const auto length = head.find("Content-Length: ");
-      if (head.compare(9, 2, "20") != 0 || length == std::string::npos) {
-        throw std::runtime_error("an answer that was not expected: " + std::string(text));
-      }
-      whole_ = head_end + 4 + std::strtoul(head.c_str() + length + 16, nullptr, 10);
+      read_head(text.substr(0, end));
+      head_end_ = end + 4;
     }
-    return filled_ == whole_;
+    return length_ ? filled_ == head_end_ + *length_ : text.ends_with("0\r\n\r\n");
   }
   void receive() {
     while (!receive_some()) {
@@ -93,14 +116,34 @@ class Connection {
   }
   [[nodiscard]] int fd() const { return fd_.get(); }
 
-  std::string head;
+  /** Of the last answer that named one. */
+  std::string session;
 
  private:
+  void read_head(std::string_view head) {
+    if (head.substr(9, 2) != "20") {
+      throw std::runtime_error("an answer that was not expected: " + std::string(head));
+    }
+    length_.reset();
+    for (std::size_t at = head.find("\r\n"); at != std::string_view::npos; at = head.find("\r\n", at)) {
+      at += 2;
+      std::string line(head.substr(at, head.find("\r\n", at) - at));
+      std::transform(line.begin(), line.begin() + static_cast<long>(line.find(':')), line.begin(),
+                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+      if (line.starts_with("content-length: ")) {
+        length_ = std::strtoul(line.c_str() + 16, nullptr, 10);
+      } else if (line.starts_with("mcp-session-id: ")) {
+        session = line.substr(16);
+      }
+    }
+  }
+
   UniqueFd fd_;
-  unsigned port_;
+  Place place_;
   std::vector<char> buffer_;
   std::size_t filled_ = 0;
-  std::size_t whole_ = 0;
+  std::size_t head_end_ = 0;
+  std::optional<std::size_t> length_;
 };
 
 struct Measured {
@@ -135,105 +178,184 @@ void measure_direct(Client& client, Measured& measured) {
   }
 }
 
-/** `calls` makes the messages; all connections are of one session. */
-void measure_http(Client& calls, const std::string& session, std::vector<std::unique_ptr<Connection>>& connections,
-                  Measured& measured) {
-  auto& first = *connections.front();
-  for (int i = 0; i < sequential_calls; ++i) {
-    const auto line = calls.call("hello");
-    measured.call_us.push_back(1e6 * seconds_of([&] {
-                                 first.send(session, line);
-                                 first.receive();
-                               }));
+/** One way over HTTP. `calls` makes the messages; all connections are of one session. */
+struct Way {
+  std::string name;
+  Place place;
+  int share = 1;
+  std::vector<std::unique_ptr<Connection>> connections = {};
+  std::string session = {};
+  Measured measured = {};
+
+  void open(const std::function<void()>& meanwhile) {
+    Connection first(place);
+    first.send("", R"({"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25",)"
+                   R"("capabilities":{},"clientInfo":{"name":"bench","version":"1"}}})");
+    meanwhile();
+    first.receive();
+    session = first.session;
+    first.send(session, R"({"jsonrpc":"2.0","method":"notifications/initialized"})");
+    first.receive();
   }
-  const double seconds = seconds_of([&] {
+
+  void measure(Client& calls) {
+    connections.clear();  // some bridges close those that were idle while others had their turn
+    for (int i = 0; i < in_flight; ++i) {
+      connections.push_back(std::make_unique<Connection>(place));
+    }
+    auto& first = *connections.front();
+    for (int i = 0; i < sequential_calls / share; ++i) {
+      const auto line = calls.call("hello");
+      measured.call_us.push_back(1e6 * seconds_of([&] {
+                                   first.send(session, line);
+                                   first.receive();
+                                 }));
+    }
+    measured.calls_per_second.push_back(parallel_calls / share / seconds_of([&] { in_parallel(calls); }));
+    const std::string text(large_bytes, 'x');
+    for (int i = 0; i < large_calls && share == 1; ++i) {
+      const auto line = calls.call(text);
+      measured.large_us.push_back(1e6 * seconds_of([&] {
+                                    first.send(session, line);
+                                    first.receive();
+                                  }));
+    }
+  }
+
+  void in_parallel(Client& calls) {
     std::vector<pollfd> polled;
     for (const auto& connection : connections) {
       connection->send(session, calls.call("hello"));
       polled.push_back({connection->fd(), POLLIN, 0});
     }
-    for (int done = 0, sent = in_flight; done < parallel_calls;) {
+    for (int done = 0, sent = in_flight; done < parallel_calls / share;) {
       (void)::poll(polled.data(), polled.size(), -1);
       for (std::size_t i = 0; i < polled.size(); ++i) {
         if ((polled[i].revents & POLLIN) == 0 || !connections[i]->receive_some()) {
           continue;
         }
         ++done;
-        if (sent < parallel_calls) {
+        if (sent < parallel_calls / share) {
           ++sent;
           connections[i]->send(session, calls.call("hello"));
         }
       }
     }
-  });
-  measured.calls_per_second.push_back(parallel_calls / seconds);
-  const std::string text(large_bytes, 'x');
-  for (int i = 0; i < large_calls; ++i) {
-    const auto line = calls.call(text);
-    measured.large_us.push_back(1e6 * seconds_of([&] {
-                                  first.send(session, line);
-                                  first.receive();
-                                }));
+  }
+};
+
+/** Another bridge: a command with {port} and {server} in it, words apart by blanks. */
+class Peer {
+ public:
+  Peer(std::string command, const std::string& server) {
+    auto free_port = tcp_socket();
+    auto address = loopback(0);
+    socklen_t size = sizeof address;
+    if (::bind(free_port.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+        ::getsockname(free_port.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      throw_errno("bind");
+    }
+    free_port.reset();
+    std::vector<std::string> words;
+    for (std::istringstream in(std::move(command)); in >> words.emplace_back();) {
+      auto& word = words.back();
+      word = word == "{port}" ? std::to_string(ntohs(address.sin_port)) : word == "{server}" ? server : word;
+    }
+    words.pop_back();
+    pid_ = run(words, 0, 2);
+    place_ = {address, "/mcp", ""};
+    await();
+  }
+  ~Peer() {
+    ::kill(pid_, SIGTERM);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+  [[nodiscard]] const Place& place() const { return place_; }
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  void await() const {
+    const auto until = std::chrono::steady_clock::now() + peer_start;
+    while (::connect(tcp_socket().get(), reinterpret_cast<const sockaddr*>(&place_.address), sizeof place_.address) !=
+           0) {
+      if (std::chrono::steady_clock::now() > until) {
+        throw std::runtime_error("a peer does not listen");
+      }
+      ::poll(nullptr, 0, 50);
+    }
+  }
+
+  pid_t pid_ = -1;
+  Place place_;
+};
+
+void report(const Measured& plain, const std::vector<Way>& ways) {
+  std::printf("%-14s %12s %14s %14s\n", "", "p50 call us", "calls/s at 16", "p50 1 MiB us");
+  const auto line = [](const char* name, const Measured& one) {
+    std::printf("%-14s %12.1f %14.0f %14.0f\n", name, median(one.call_us), median(one.calls_per_second),
+                one.large_us.empty() ? 0 : median(one.large_us));
+  };
+  line("direct", plain);
+  for (const auto& way : ways) {
+    line(way.name.c_str(), way.measured);
+  }
+  const auto& http = ways.front().measured;
+  const double added = median(http.call_us) - median(plain.call_us);
+  std::printf("added to a call: %.1f us; throughput %.2f of direct; 1 MiB both ways %.2f of direct\n", added,
+              median(http.calls_per_second) / median(plain.calls_per_second),
+              median(http.large_us) / median(plain.large_us));
+  for (std::size_t i = 1; i < ways.size(); ++i) {
+    const auto& peer = ways[i].measured;
+    std::printf("against %s: added %.2f of its %.1f us; throughput %.1f times\n", ways[i].name.c_str(),
+                added / (median(peer.call_us) - median(plain.call_us)), median(peer.call_us) - median(plain.call_us),
+                median(http.calls_per_second) / median(peer.calls_per_second));
   }
 }
 
-std::string open_session(Daemon& daemon, Connection& connection) {
-  connection.send("", R"({"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25",)"
-                      R"("capabilities":{},"clientInfo":{"name":"bench","version":"1"}}})");
-  daemon.turn_until([&] { return daemon.attached(); });
-  connection.receive();
-  const auto at = connection.head.find("Mcp-Session-Id: ");
-  if (at == std::string::npos) {
-    throw std::runtime_error("no session: " + connection.head);
-  }
-  auto session = connection.head.substr(at + 16, 32);
-  connection.send(session, R"({"jsonrpc":"2.0","method":"notifications/initialized"})");
-  connection.receive();
-  return session;
-}
-
-int run_all(const std::string& server, const std::string& gateway) {
+int run_all(const std::string& server, const std::string& gateway, const std::vector<std::string>& commands) {
   Daemon daemon({server, gateway, {}});
   auto direct = start({server});
   direct.initialize();
-  std::vector<std::unique_ptr<Connection>> connections;
-  for (int i = 0; i < in_flight; ++i) {
-    connections.push_back(std::make_unique<Connection>(daemon.address()));
+  std::vector<std::unique_ptr<Peer>> peers;
+  std::vector<Way> ways;
+  ways.push_back({"http", {daemon.address(), "/mcp/echo", "Authorization: Bearer " + Daemon::token() + "\r\n"}});
+  ways.front().open([&] { daemon.turn_until([&] { return daemon.attached(); }); });
+  for (const auto& command : commands) {
+    peers.push_back(std::make_unique<Peer>(command, server));
+    ways.push_back({"peer " + std::to_string(peers.size()), peers.back()->place(), peer_share});
+    ways.back().open([] {});
   }
-  const auto session = open_session(daemon, *connections.front());
   Measured plain;
-  Measured http;
   double cpu = 0;
   for (int round = 0; round < rounds; ++round) {
     measure_direct(direct, plain);
-    const double before = cpu_seconds(daemon.gateway);
-    measure_http(direct, session, connections, http);
-    cpu += cpu_seconds(daemon.gateway) - before;
+    for (auto& way : ways) {
+      const double before = cpu_seconds(daemon.gateway);
+      way.measure(direct);
+      cpu += cpu_seconds(daemon.gateway) - before;
+    }
   }
-  std::printf("%-10s %12s %14s %14s\n", "", "p50 call us", "calls/s at 16", "p50 1 MiB us");
-  for (const auto& [name, one] : {std::pair("direct", &plain), std::pair("http", &http)}) {
-    std::printf("%-10s %12.1f %14.0f %14.0f\n", name, median(one->call_us), median(one->calls_per_second),
-                median(one->large_us));
-  }
-  std::printf("added to a call: %.1f us; throughput %.2f of direct; 1 MiB both ways %.2f of direct\n",
-              median(http.call_us) - median(plain.call_us),
-              median(http.calls_per_second) / median(plain.calls_per_second),
-              median(http.large_us) / median(plain.large_us));
+  report(plain, ways);
   std::printf("gateway: %.1f us of CPU a call (large ones among them), resident %ld KiB\n",
               1e6 * cpu / (rounds * (sequential_calls + parallel_calls + large_calls)), resident_kib(daemon.gateway));
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    std::printf("peer %zu: resident %ld KiB\n", i + 1, resident_kib(peers[i]->pid()));
+  }
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: %s ECHO-SERVER GATEWAY\n", argv[0]);
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: %s ECHO-SERVER GATEWAY ['PEER --port {port} -- {server}'…]\n", argv[0]);
     return 2;
   }
   hal::event::block_signals();
   try {
-    return run_all(argv[1], argv[2]);
+    return run_all(argv[1], argv[2], {argv + 3, argv + argc});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
