@@ -36,8 +36,8 @@ bool Account::open(const jsonrpc::Envelope& message, Clock::time_point now, link
   if (method == "tools/call") {
     ++traffic.calls;
     if (audit != link::Audit::off) {
-      request.entry = std::make_unique<AuditEntry>(AuditEntry{subject_, jsonrpc::unescape(message.name),
-                                                              audit_arguments(audit, message.arguments)});
+      request.entry = std::make_unique<AuditEntry>(
+          AuditEntry{subject_, jsonrpc::unescape(message.name), audit_arguments(audit, message.arguments)});
     }
   }
   return true;
