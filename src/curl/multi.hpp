@@ -10,7 +10,8 @@ namespace hal::curl {
 /**
  * Drives the transfers of its requests; one is enough for a program. Must outlive its requests, not the loop.
  *
- * Host names are not for this: libcurl would resolve them in threads. Use addresses or unix sockets.
+ * Host names are resolved in threads of libcurl's, so a program that forks or enters namespaces uses addresses or unix
+ * sockets instead.
  */
 class Multi {
  public:

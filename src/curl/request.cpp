@@ -23,6 +23,9 @@ namespace {
 /** Of a streamed body, waiting for the receiver, before libcurl is told to read no more. */
 constexpr std::size_t stream_buffer_bytes = std::size_t{64} << 10;
 
+/** Many servers close a connection that was idle for 5 s; a request that crosses the end must not be lost. */
+constexpr long max_idle_seconds = 4;
+
 template <class Value>
 void set(CURL* easy, CURLoption option, Value value) {
   if (const CURLcode code = curl_easy_setopt(easy, option, value); code != CURLE_OK) {
@@ -34,6 +37,11 @@ Errc errc_of(CURLcode code) {
   switch (code) {
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
       return Errc::unavailable;
     case CURLE_OPERATION_TIMEDOUT:
       return Errc::timed_out;
@@ -41,6 +49,9 @@ Errc errc_of(CURLcode code) {
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
     case CURLE_PARTIAL_FILE:
+    case CURLE_SEND_FAIL_REWIND:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
       return Errc::disconnected;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
@@ -94,9 +105,7 @@ void Request::State::set_up() {
   set(easy, CURLOPT_PRIVATE, static_cast<void*>(static_cast<Transfer*>(this)));
   set(easy, CURLOPT_ERRORBUFFER, error_text_);
   set(easy, CURLOPT_NOSIGNAL, 1L);
-  set(easy, CURLOPT_NOPROXY, "*");
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(easy, CURLOPT_PATH_AS_IS, 1L);
   set(easy, CURLOPT_URL, spec_.url.c_str());
   if (!spec_.unix_socket.empty()) {
@@ -117,8 +126,26 @@ void Request::State::set_up() {
   set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(easy, CURLOPT_WRITEFUNCTION, &State::on_body);
   set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+  set_network();
   set_method();
   set_deadlines();
+}
+
+void Request::State::set_network() {
+  CURL* easy = easy_.get();
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(spec_.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+  set(easy, CURLOPT_QUICK_EXIT, 1L);     // else the end of a request waits for the thread that resolves its host
+  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);  // a stream may be silent for hours: is the peer still there?
+  if (spec_.proxy.empty()) {
+    set(easy, CURLOPT_NOPROXY, "*");
+  } else {
+    set(easy, CURLOPT_PROXY, spec_.proxy.c_str());
+    set(easy, CURLOPT_NOPROXY, "");
+    set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  }
+  if (!spec_.ca_file.empty()) {
+    set(easy, CURLOPT_CAINFO, spec_.ca_file.c_str());
+  }
 }
 
 void Request::State::set_method() {
@@ -127,7 +154,14 @@ void Request::State::set_method() {
     set(easy, CURLOPT_NOBODY, 1L);
   } else if (spec_.method == "POST" || !spec_.body.empty()) {
     set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(spec_.body.size()));
-    set(easy, CURLOPT_POSTFIELDS, spec_.body.c_str());
+    if (spec_.repeatable) {
+      set(easy, CURLOPT_POSTFIELDS, spec_.body.c_str());
+    } else {  // a body that it cannot go back in is not sent a second time
+      set(easy, CURLOPT_POST, 1L);
+      set(easy, CURLOPT_READFUNCTION, &State::on_send);
+      set(easy, CURLOPT_READDATA, static_cast<void*>(this));
+      set(easy, CURLOPT_MAXAGE_CONN, max_idle_seconds);
+    }
   }
   set(easy, CURLOPT_CUSTOMREQUEST, spec_.method.c_str());
   spec_.headers.emplace_back("Expect:");  // else libcurl asks before it sends a large body, and waits a second
@@ -209,6 +243,13 @@ std::size_t Request::State::on_body(char* data, std::size_t size, std::size_t co
   }
 }
 
+std::size_t Request::State::on_send(char* buffer, std::size_t size, std::size_t count, void* self) noexcept {
+  auto& state = *static_cast<State*>(self);
+  const auto bytes = state.spec_.body.copy(buffer, size * count, state.sent_);
+  state.sent_ += bytes;
+  return bytes;
+}
+
 curl_socket_t Request::State::on_open_socket(void* self, curlsocktype /*purpose*/,
                                              curl_sockaddr* /*address*/) noexcept {
   // The second time there is none left to give: this request connects once.
@@ -221,6 +262,22 @@ void Request::State::begin_answer(std::string_view status_line) {
   const auto blank = status_line.find(' ');
   const auto code = blank != std::string_view::npos ? status_line.substr(blank + 1, 3) : std::string_view();
   response_.status = text::to_number<int>(code).value_or(0);
+}
+
+const std::string& Request::State::where() const {
+  if (!spec_.label.empty()) {
+    return spec_.label;
+  }
+  return spec_.unix_socket.empty() ? spec_.url : spec_.unix_socket;
+}
+
+void Request::State::forget_body() {
+  curl_off_t sent = 0;
+  if (easy_ && streams() && curl_easy_getinfo(easy_.get(), CURLINFO_SIZE_UPLOAD_T, &sent) == CURLE_OK &&
+      sent == static_cast<curl_off_t>(spec_.body.size())) {
+    std::string().swap(spec_.body);
+    sent_ = 0;
+  }
 }
 
 bool Request::State::take_header(std::string_view line) {
@@ -294,6 +351,9 @@ Error Request::State::transfer_error(CURLcode code) {
   if (code == CURLE_COULDNT_CONNECT && os_error != 0) {
     return {errc_of(code), fmt::format("{}: cannot connect: {}", where(), std::strerror(static_cast<int>(os_error)))};
   }
+  if (code == CURLE_SEND_FAIL_REWIND) {
+    return {errc_of(code), fmt::format("{}: the connection ended before the answer", where())};
+  }
   const char* text = error_text_[0] != '\0' ? error_text_ : curl_easy_strerror(code);
   return {errc_of(code), fmt::format("{}: {}", where(), text::printable(text))};
 }
@@ -319,6 +379,7 @@ void Request::State::deliver() {
   }
   if (header_complete_ && !header_announced_) {
     header_announced_ = true;
+    forget_body();
     if (callbacks_.on_headers) {
       callbacks_.on_headers(response_);
     }
@@ -370,6 +431,7 @@ void Request::State::complete() {
   if (error_) {
     done(std::move(*error_));
   } else {
+    response_.request_body = std::move(spec_.body);
     done(std::move(response_));
   }
 }

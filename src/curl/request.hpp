@@ -30,6 +30,14 @@ struct RequestSpec {
   /** "Name: value"; "Name:" leaves out one of libcurl's own. */
   std::vector<std::string> headers;
   std::string body;
+  /** What errors call the server; empty: its URL or socket. For URLs that hold secrets. */
+  std::string label;
+  /** A proxy's URL; empty: none, whatever the environment says. */
+  std::string proxy;
+  /** A file of the certificates to trust; empty: the system's. */
+  std::string ca_file;
+  /** HTTP/2 where a server offers it on TLS. */
+  bool http2 = false;
 
   /** Of the answer's body, unless it is streamed. A longer one is Errc::limit. */
   std::size_t max_body_bytes = std::size_t{16} << 20;
@@ -47,6 +55,11 @@ struct RequestSpec {
     std::chrono::milliseconds total{0};
   } deadlines;
 
+  /**
+   * Whether the request may be sent again by itself where a kept connection ends before the answer, as libcurl does.
+   * Not for what must not run twice: then that is Errc::disconnected, and connections are not kept for long.
+   */
+  bool repeatable = true;
   /** Whether a connection of an earlier request may be used and this one's kept for the next. */
   bool reuse_connection = true;
 };
@@ -57,6 +70,8 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;
   /** Empty if it was streamed. */
   std::string body;
+  /** What was sent, for who sends it once more. Empty once a streamed answer has begun. */
+  std::string request_body;
 
   /** The value of the first header of this name (lower case); null if there is none. */
   [[nodiscard]] const std::string* header(std::string_view name) const;

@@ -43,11 +43,15 @@ class Request::State final : public Transfer {
 
   static std::size_t on_header_line(char* data, std::size_t size, std::size_t count, void* self) noexcept;
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) noexcept;
+  static std::size_t on_send(char* buffer, std::size_t size, std::size_t count, void* self) noexcept;
   static curl_socket_t on_open_socket(void* self, curlsocktype purpose, curl_sockaddr* address) noexcept;
 
   void set_up();
   void set_method();
   void set_deadlines();
+  void set_network();
+  /** Gives up the memory of a body that has been sent. */
+  void forget_body();
   /** False: refused, and error_ says why. */
   bool take_header(std::string_view line);
   void begin_answer(std::string_view status_line);
@@ -61,7 +65,7 @@ class Request::State final : public Transfer {
   void complete();
   void restart_idle_deadline();
   [[nodiscard]] bool streams() const { return callbacks_.on_data && response_.status / 100 == 2; }
-  [[nodiscard]] std::string where() const { return spec_.unix_socket.empty() ? spec_.url : spec_.unix_socket; }
+  [[nodiscard]] const std::string& where() const;
 
   Multi::State& multi_;
   RequestSpec spec_;
@@ -72,6 +76,8 @@ class Request::State final : public Transfer {
   bool in_multi_ = false;
   bool gone_ = false;
 
+  /** Of the body, if libcurl asks for it piece by piece. */
+  std::size_t sent_ = 0;
   Response response_;
   std::size_t header_bytes_ = 0;
   bool header_complete_ = false;
