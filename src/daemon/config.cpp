@@ -269,6 +269,7 @@ Places places_from_environment() {
   places.state_dir = from_environment("STATE_DIRECTORY", "/var/lib/hal9000");
   places.run_dir = from_environment("RUNTIME_DIRECTORY", "/run/hal9000");
   places.programs_dir = from_environment("HAL9000_LIBEXECDIR", build::libexecdir);
+  places.credentials_dir = from_environment("CREDENTIALS_DIRECTORY", "");
   return places;
 }
 
@@ -301,7 +302,10 @@ Result<Config> read_config(const Places& places) {
     return checked.error();
   }
   auto servers = server::read_servers(places.config_dir + "/mcp.json", places.config_dir + "/mcp.d",
-                                      {places.state_dir + "/server", {}});
+                                      {.state_root = places.state_dir + "/server",
+                                       .variables = {},
+                                       .remote_program = places.programs_dir + "/hal9000-remote",
+                                       .credentials_directory = places.credentials_dir});
   if (!servers) {
     return servers.error();
   }

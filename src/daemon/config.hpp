@@ -18,6 +18,8 @@ struct Places {
   std::string state_dir;
   std::string run_dir;
   std::string programs_dir;
+  /** Empty: there are none. */
+  std::string credentials_dir;
 };
 [[nodiscard]] Places places_from_environment();
 

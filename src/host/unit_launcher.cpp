@@ -6,6 +6,7 @@
 #include "host/unit_message.hpp"
 #include "host/unit_names.hpp"
 #include "host/unit_state.hpp"
+#include "server/remote_settings.hpp"
 #include "server/stdio.hpp"
 
 #include <fcntl.h>
@@ -233,9 +234,14 @@ void UnitLauncher::start(const server::LaunchSpec& spec, Done<server::Launched> 
 }
 
 Result<MessagePtr> UnitLauncher::prepare(const server::LaunchSpec& spec, Unit& unit) {
-  const auto account = server::find_account(options_.user);
+  const auto& user = spec.config.remote ? options_.remote_user : options_.user;
+  const auto account = server::find_account(user);
   if (!account) {
-    return Error{Errc::unavailable, fmt::format("there is no user {}", options_.user)};
+    return Error{Errc::unavailable, fmt::format("there is no user {}", user)};
+  }
+  const auto settings = server::first_line(spec.config);
+  if (!settings) {
+    return settings.error();
   }
   const auto env = server::environment(spec.config);
   const auto& cwd = spec.config.cwd.empty() ? spec.config.state_directory : spec.config.cwd;
@@ -246,7 +252,7 @@ Result<MessagePtr> UnitLauncher::prepare(const server::LaunchSpec& spec, Unit& u
   if (auto made = server::make_state_directory(spec.config.state_directory, account); !made) {
     return made.error();
   }
-  auto stdio = server::make_stdio();
+  auto stdio = server::make_stdio(*settings);
   auto environment = memory_file(environment_file(env));
   if (!stdio || !environment) {
     return !stdio ? stdio.error() : environment.error();
@@ -266,7 +272,7 @@ Result<MessagePtr> UnitLauncher::prepare(const server::LaunchSpec& spec, Unit& u
   const UnitSpec filled{unit.name,
                         *std::move(program),
                         &spec.config,
-                        options_.user,
+                        user,
                         options_.slice,
                         unit.stdio.server_in.get(),
                         unit.stdio.server_out.get(),

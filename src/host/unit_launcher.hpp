@@ -23,6 +23,8 @@ class UnitLauncher : public server::Launcher {
   struct Options {
     /** Who servers run as; must exist. */
     std::string user = "hal9000-mcp";
+    /** The same for remote servers, whose processes hold credentials that other servers are not to see. */
+    std::string remote_user = "hal9000-remote";
     std::string slice = "hal9000-mcp.slice";
   };
 

@@ -4,6 +4,7 @@
 #include "base/names.hpp"
 #include "process/child.hpp"
 #include "process/spawn.hpp"
+#include "server/remote_settings.hpp"
 #include "server/stderr_log.hpp"
 
 #include <fcntl.h>
@@ -63,7 +64,10 @@ class ChildLauncher::Instance {
 };
 
 ChildLauncher::ChildLauncher(event::Loop& loop, const std::string& user)
-    : loop_(loop), account_(find_account(user)), answer_later_(loop, "child launcher answers", [this] {
+    : loop_(loop),
+      account_(find_account(user)),
+      remote_account_(find_account(remote_user)),
+      answer_later_(loop, "child launcher answers", [this] {
         const auto answers = std::exchange(answers_, {});
         for (const auto& call : answers) {
           call();
@@ -87,10 +91,15 @@ Result<Launched> ChildLauncher::launch(const LaunchSpec& spec) {
   if ((spec.config.memory_max > 0 || spec.config.tasks_max > 0) && !std::exchange(told_of_limits_, true)) {
     log::info({}, "memory_max and tasks_max of MCP servers need systemd and are not kept here");
   }
-  if (auto made = make_state_directory(spec.config.state_directory, account_); !made) {
+  const auto& account = spec.config.remote && remote_account_ ? remote_account_ : account_;
+  if (auto made = make_state_directory(spec.config.state_directory, account); !made) {
     return made.error();
   }
-  auto pipes = make_stdio();
+  const auto settings = first_line(spec.config);
+  if (!settings) {
+    return settings.error();
+  }
+  auto pipes = make_stdio(*settings);
   int errors[2];
   if (!pipes) {
     return pipes.error();
@@ -105,7 +114,7 @@ Result<Launched> ChildLauncher::launch(const LaunchSpec& spec) {
   child.env = environment(spec.config);
   child.cwd = spec.config.cwd.empty() ? spec.config.state_directory : spec.config.cwd;
   child.fds = {{0, pipes->server_in.get()}, {1, pipes->server_out.get()}, {2, stderr_write.get()}};
-  child.user = account_;
+  child.user = account;
   child.private_network = spec.config.network == Network::none;
   child.network_namespace = spec.config.network == Network::parent ? spec.network_namespace : -1;
   const auto pid = process::spawn(child);

@@ -22,6 +22,8 @@ class ChildLauncher : public Launcher {
  public:
   /** Who servers run as where the daemon is root and the account exists; else they run as the daemon does. */
   static constexpr const char* default_user = "hal9000-mcp";
+  /** The same for remote servers, whose processes hold credentials that other servers are not to see. */
+  static constexpr const char* remote_user = "hal9000-remote";
 
   explicit ChildLauncher(event::Loop& loop, const std::string& user = default_user);
   ~ChildLauncher() override;
@@ -41,6 +43,7 @@ class ChildLauncher : public Launcher {
   event::Loop& loop_;
   Listener* listener_ = nullptr;
   std::optional<Account> account_;
+  std::optional<Account> remote_account_;
   bool told_of_limits_ = false;
   std::map<InstanceId, std::unique_ptr<Instance>> instances_;
   /** Completions for the next turn. */

@@ -190,6 +190,16 @@ std::string fingerprint(const ServerConfig& config) {
         fmt::to_string(config.memory_max), fmt::to_string(config.tasks_max)}) {
     add(part);
   }
+  if (const auto& remote = config.remote) {
+    add(remote->url);
+    add(remote->transport == RemoteServer::Transport::sse ? "sse" : "http");
+    for (const auto& [key, value] : remote->headers) {
+      add(key);
+      add(value);
+    }
+    add(fmt::to_string(remote->timeout.count()));
+    add(remote->proxy);
+  }
   return fmt::format("{:016x}", hash);
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,10 +26,31 @@ enum class Network { none, parent, host };
 /** What the audit line of a tools/call has of its arguments, or no line at all. */
 enum class Audit { hash, arguments, off };
 
+/** A server elsewhere. The process that stands for it here is hal9000-remote. */
+struct RemoteServer {
+  /** http: Streamable HTTP. sse: the HTTP+SSE transport of revision 2024-11-05. */
+  enum class Transport { http, sse };
+
+  std::string url;
+  Transport transport = Transport::http;
+  /** Values may name a credential instead of being one, see check_header_value(). */
+  std::map<std::string, std::string> headers;
+  /** How long a request may wait for its answer to begin, and then for each piece of it. */
+  std::chrono::milliseconds timeout{600'000};
+  /** A URL; empty: none. */
+  std::string proxy;
+  /** Where credentials are; they are read at each start of a process. Empty: there are none. */
+  std::string credentials_directory;
+
+  friend bool operator==(const RemoteServer&, const RemoteServer&) = default;
+};
+
 /** One server, every variable expanded. */
 struct ServerConfig {
   std::string name;
   std::vector<std::string> argv;
+  /** Set: argv is the program that stands for it. */
+  std::optional<RemoteServer> remote;
   std::map<std::string, std::string> env;
   /** Empty: its state directory. */
   std::string cwd;
@@ -69,6 +91,9 @@ struct ConfigOptions {
   std::string state_root;
   /** What ${NAME} stands for, besides STATE_DIRECTORY; the daemon's own environment is never looked at. */
   std::map<std::string, std::string> variables;
+  /** hal9000-remote, and the credentials of the daemon. */
+  std::string remote_program;
+  std::string credentials_directory;
 };
 
 /** Servers and what the operator should know about how they were read, for the log. */

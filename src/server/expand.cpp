@@ -10,6 +10,9 @@ namespace hal::server {
 
 namespace {
 
+/** Bytes of one word of the command line or one value of the environment; the kernel takes 128 KiB. */
+constexpr std::size_t max_word_bytes = 64 * 1024;
+
 bool is_variable_name(std::string_view name) {
   const auto word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
@@ -56,6 +59,21 @@ Result<std::string> expand(std::string_view text, const std::map<std::string, st
     result.append(*value);
     text.remove_prefix(end + 1);
   }
+}
+
+Result<std::string> expand_member(std::string_view text, const std::string& path,
+                                  const std::map<std::string, std::string>& variables) {
+  auto result = expand(text, variables);
+  if (!result) {
+    return result.error().with(path);
+  }
+  if (result->find('\0') != std::string::npos) {
+    return Error{Errc::invalid_argument, path + ": has a zero byte"};
+  }
+  if (result->size() > max_word_bytes) {
+    return Error{Errc::invalid_argument, fmt::format("{}: is longer than {} bytes", path, max_word_bytes)};
+  }
+  return result;
 }
 
 }  // namespace hal::server

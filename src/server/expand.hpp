@@ -14,4 +14,8 @@ namespace hal::server {
  */
 [[nodiscard]] Result<std::string> expand(std::string_view text, const std::map<std::string, std::string>& variables);
 
+/** The same for the member at `path` of a configuration, which the error names; no zero bytes, at most 64 KiB. */
+[[nodiscard]] Result<std::string> expand_member(std::string_view text, const std::string& path,
+                                                const std::map<std::string, std::string>& variables);
+
 }  // namespace hal::server

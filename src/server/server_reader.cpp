@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "json/json.hpp"
 #include "server/expand.hpp"
+#include "server/remote_reader.hpp"
 #include "server/units.hpp"
 
 #include <algorithm>
@@ -26,8 +27,6 @@ constexpr std::chrono::milliseconds max_stop_timeout{300'000};
 /** Below it a server would do little but start. */
 constexpr std::chrono::milliseconds min_idle_timeout{1'000};
 constexpr std::uint64_t max_sessions = 1024;
-/** Bytes of one word of the command line or one value of the environment; the kernel takes 128 KiB. */
-constexpr std::size_t max_word_bytes = 64 * 1024;
 constexpr std::size_t max_env_name_bytes = 256;
 
 Error at(std::string_view path, std::string_view problem) {
@@ -43,21 +42,6 @@ Error of_reader(const Error& error) {
   return {Errc::invalid_argument, error.message};
 }
 
-Result<std::string> expanded(std::string_view value, const std::string& path,
-                             const std::map<std::string, std::string>& variables) {
-  auto result = expand(value, variables);
-  if (!result) {
-    return at(path, result.error().message);
-  }
-  if (result->find('\0') != std::string::npos) {
-    return at(path, "has a zero byte");
-  }
-  if (result->size() > max_word_bytes) {
-    return at(path, fmt::format("is longer than {} bytes", max_word_bytes));
-  }
-  return result;
-}
-
 /** As shells and systemd take them. */
 bool is_env_name(std::string_view name) {
   const auto word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
@@ -70,7 +54,12 @@ class ServerReader {
  public:
   ServerReader(const json& object, std::string path, ServerConfig& config, std::vector<std::string>& notes,
                const ConfigOptions& options)
-      : object_(object), path_(std::move(path)), config_(config), notes_(notes), variables_(options.variables) {
+      : object_(object),
+        path_(std::move(path)),
+        config_(config),
+        notes_(notes),
+        options_(options),
+        variables_(options.variables) {
     variables_["STATE_DIRECTORY"] = config.state_directory;
   }
 
@@ -78,7 +67,7 @@ class ServerReader {
     if (!object_.is_object()) {
       return at(path_, "must be an object");
     }
-    for (const auto step : {&ServerReader::read_transport, &ServerReader::read_command, &ServerReader::read_env,
+    for (const auto step : {&ServerReader::read_kind, &ServerReader::read_command, &ServerReader::read_env,
                             &ServerReader::read_cwd, &ServerReader::read_own, &ServerReader::note_other_keys}) {
       if (auto done = (this->*step)(); !done) {
         return done.error();
@@ -88,25 +77,34 @@ class ServerReader {
   }
 
  private:
-  Result<void> read_transport() {
-    const auto type = json::value_t::string;
-    for (const auto* key : {"url", "serverUrl", "httpUrl"}) {
-      if (json::const_iterator it = object_.find(key); it != object_.end() && it->type() == type) {
-        return at(below(path_, key), "only servers with a command (stdio) are supported");
-      }
+  /** By its type, or else by what it has: a URL or a command. */
+  Result<void> read_kind() {
+    const auto type = hal::json::optional_string_at(object_, "type", path_);
+    if (!type) {
+      return of_reader(type.error());
     }
-    const auto transport = hal::json::optional_string_at(object_, "type", path_);
+    const auto* url = url_key(object_);
+    const auto transport = read_transport(type->value_or(url != nullptr ? "http" : "stdio"));
     if (!transport) {
-      return of_reader(transport.error());
+      return at(below(path_, "type"), transport.error().message);
     }
-    if (*transport && **transport != "stdio") {
-      return at(below(path_, "type"),
-                fmt::format("'{}' is not supported, only 'stdio' is", text::printable(**transport)));
+    if (!*transport) {
+      return url == nullptr ? Result<void>() : at(below(path_, url), "is for servers of type 'http' or 'sse'");
     }
-    return {};
+    if (hal::json::find(object_, "command") != nullptr) {
+      return at(below(path_, "command"), "a server with a URL has none");
+    }
+    config_.remote.emplace();
+    config_.remote->transport = **transport;
+    config_.remote->credentials_directory = options_.credentials_directory;
+    config_.argv = {options_.remote_program, config_.name};
+    return read_remote(object_, path_, variables_, *config_.remote, notes_);
   }
 
   Result<void> read_command() {
+    if (config_.remote) {
+      return {};
+    }
     const auto command = hal::json::string_at(object_, "command", path_);
     const auto args = hal::json::optional_strings_at(object_, "args", path_);
     if (!command || !args) {
@@ -115,7 +113,7 @@ class ServerReader {
     if (args->size() >= limits::argv_words) {
       return at(below(path_, "args"), fmt::format("has more than {} words", limits::argv_words - 1));
     }
-    auto program = expanded(*command, below(path_, "command"), variables_);
+    auto program = expand_member(*command, below(path_, "command"), variables_);
     if (!program) {
       return program.error();
     }
@@ -124,7 +122,7 @@ class ServerReader {
     }
     config_.argv.push_back(*std::move(program));
     for (std::size_t i = 0; i < args->size(); ++i) {
-      auto word = expanded((*args)[i], fmt::format("{}.args[{}]", path_, i), variables_);
+      auto word = expand_member((*args)[i], fmt::format("{}.args[{}]", path_, i), variables_);
       if (!word) {
         return word.error();
       }
@@ -153,7 +151,7 @@ class ServerReader {
       if (!is_env_name(key)) {
         return at(below(path, key), "is no name of an environment variable");
       }
-      auto text = expanded(*value, below(path, key), variables_);
+      auto text = expand_member(*value, below(path, key), variables_);
       if (!text) {
         return text.error();
       }
@@ -168,7 +166,7 @@ class ServerReader {
       return of_reader(cwd.error());
     }
     if (*cwd) {
-      auto text = expanded(**cwd, below(path_, "cwd"), variables_);
+      auto text = expand_member(**cwd, below(path_, "cwd"), variables_);
       if (!text) {
         return text.error();
       }
@@ -190,12 +188,16 @@ class ServerReader {
       return {};
     }
     const auto path = below(path_, "hal9000");
-    if (auto known = hal::json::only_keys(**own,
-                                          {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions",
-                                           "max_requests", "request_timeout", "idle_timeout", "tools", "audit"},
-                                          path);
+    if (auto known =
+            hal::json::only_keys(**own,
+                                 {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions",
+                                  "max_requests", "request_timeout", "idle_timeout", "tools", "audit", "proxy"},
+                                 path);
         !known) {
       return of_reader(known.error());
+    }
+    if (!config_.remote && hal::json::find(**own, "proxy") != nullptr) {
+      return at(below(path, "proxy"), "is for servers of type 'http' or 'sse'");
     }
     if (auto done = read_choices(**own, path); !done) {
       return done;
@@ -329,9 +331,17 @@ class ServerReader {
 
   /** Claude's own settings and what we do not know have no effect here; the operator is told. */
   Result<void> note_other_keys() {
-    constexpr std::array known{"command", "args", "env", "cwd", "type", "disabled", "enabled", "hal9000"};
+    constexpr std::array known{"env", "cwd", "type", "disabled", "enabled", "hal9000"};
+    constexpr std::array of_commands{"command", "args"};
+    constexpr std::array of_remotes{"headers", "timeout"};
+    const auto* url = url_key(object_);
+    const auto among = [](const auto& keys, const std::string& key) {
+      return std::find(keys.begin(), keys.end(), key) != keys.end();
+    };
     for (const auto& [key, ignored] : object_.items()) {
-      if (std::find(known.begin(), known.end(), key) == known.end() && notes_.size() < max_servers) {
+      const bool has_effect =
+          among(known, key) || (config_.remote ? key == url || among(of_remotes, key) : among(of_commands, key));
+      if (!has_effect && notes_.size() < max_servers) {
         notes_.push_back(fmt::format("{} has no effect", below(path_, key)));
       }
     }
@@ -351,6 +361,7 @@ class ServerReader {
   std::string path_;
   ServerConfig& config_;
   std::vector<std::string>& notes_;
+  const ConfigOptions& options_;
   std::map<std::string, std::string> variables_;
 };
 

@@ -15,6 +15,9 @@ namespace {
 /** Holds a few requests or a large answer while the gateway restarts. */
 constexpr int pipe_bytes = 1 << 20;
 
+/** Less than the smallest pipe that root gets holds. */
+constexpr std::size_t max_first_line_bytes = 60 * 1024;
+
 /** Up to 64 KiB for the entry; a larger one is not found. */
 constexpr std::size_t passwd_bytes = 64 * 1024;
 
@@ -25,9 +28,23 @@ Result<void> make_directory(const std::string& path, mode_t mode) {
   return {};
 }
 
+/** Into a pipe that is empty: never waits. */
+Result<void> write_now(int pipe, std::string_view text) {
+  if (text.empty()) {
+    return {};
+  }
+  if (text.size() > max_first_line_bytes) {
+    return Error{Errc::limit, "the settings of the server are too long"};
+  }
+  if (::write(pipe, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return errno_error("write to the server's stdin");
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<StdioPipes> make_stdio() {
+Result<StdioPipes> make_stdio(std::string_view first_line) {
   int in[2];
   if (::pipe2(in, O_CLOEXEC) != 0) {
     return errno_error("pipe2");
@@ -43,6 +60,9 @@ Result<StdioPipes> make_stdio() {
   pipes.server_out = UniqueFd(out[1]);
   (void)::fcntl(pipes.to_server.get(), F_SETPIPE_SZ, pipe_bytes);  // smaller ones work as well
   (void)::fcntl(pipes.from_server.get(), F_SETPIPE_SZ, pipe_bytes);
+  if (auto written = write_now(pipes.to_server.get(), first_line); !written) {
+    return written.error();
+  }
   return pipes;
 }
 

@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct StdioPipes {
   UniqueFd to_server;
   UniqueFd from_server;
 };
-[[nodiscard]] Result<StdioPipes> make_stdio();
+/** `first_line` waits in the server's stdin before anything else; at most 60 KiB. */
+[[nodiscard]] Result<StdioPipes> make_stdio(std::string_view first_line);
 
 /** "NAME=value": PATH, HOME (the state directory), LANG, STATE_DIRECTORY, and what the configuration says. */
 [[nodiscard]] std::vector<std::string> environment(const ServerConfig& config);

@@ -126,6 +126,34 @@ TEST_P(LauncherTest, a_server_speaks_over_its_stdio_and_ends_with_its_stdin) {
   EXPECT_EQ(read_all(launched->from_server.get()), "");
 }
 
+TEST_P(LauncherTest, what_stands_for_a_remote_server_reads_its_settings_before_anything_else) {
+  auto config = shell(R"(IFS= read -r line; printf '%s\n' "$line"; tr '\0' '\n' < /proc/self/environ; id -un; cat)");
+  config.remote = server::RemoteServer{.url = "https://x.org/", .credentials_directory = folder_.path()};
+  config.remote->headers = {{"A", "credential:token"}};
+  folder_.write("token", "secret");
+  auto launched = start(config);
+  ASSERT_TRUE(launched) << launched.error().message;
+  ASSERT_EQ(::write(launched->to_server.get(), "after\n", 6), 6);
+  launched->to_server.reset();
+  ASSERT_TRUE(wait_exit());
+  const auto said = read_all(launched->from_server.get());
+  EXPECT_TRUE(said.starts_with(R"({"headers":{"A":"secret"})")) << said;
+  EXPECT_TRUE(said.ends_with("after\n")) << said;
+  EXPECT_EQ(said.find("secret", said.find('\n')), std::string::npos) << said;
+  if (server::find_account("hal9000-remote")) {
+    EXPECT_NE(said.find("\nhal9000-remote\n"), std::string::npos) << said;
+  }
+}
+
+TEST_P(LauncherTest, a_remote_server_without_its_credential_is_not_started) {
+  auto config = shell("cat");
+  config.remote = server::RemoteServer{.url = "https://x.org/"};
+  config.remote->headers = {{"A", "credential:token"}};
+  const auto launched = start(config);
+  ASSERT_FALSE(launched);
+  EXPECT_NE(launched.error().message.find("credential token"), std::string::npos) << launched.error().message;
+}
+
 // Both wait for the end of their stdin: one that fails at once may count as not started.
 TEST_P(LauncherTest, tells_the_exit_code) {
   auto launched = start(shell("read line; exit 3"));

@@ -15,6 +15,7 @@ PROGRAMS = {
     "hal9000-gateway": "src/gateway/hal9000-gateway",
     "hal9000-init": "src/init/hal9000-init",
     "hal9000-mcp": "src/relay/hal9000-mcp",
+    "hal9000-remote": "src/remote/hal9000-remote",
 }
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 namespace {
@@ -21,7 +22,10 @@ void require(bool holds) {
 /** Whatever an mcp.json says, it gives servers within their limits or an error that names the file. */
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace hal;
-  const server::ConfigOptions options{"/var/lib/hal9000/server", {{"LIBEXEC", "/usr/libexec"}, {"EMPTY", ""}}};
+  const server::ConfigOptions options{"/var/lib/hal9000/server",
+                                      {{"LIBEXEC", "/usr/libexec"}, {"EMPTY", ""}},
+                                      "/usr/libexec/hal9000/hal9000-remote",
+                                      ""};
   const auto result = server::parse_servers({reinterpret_cast<const char*>(data), size}, "mcp.json", options);
   if (!result) {
     require(result.error().message.starts_with("mcp.json: "));
@@ -38,6 +42,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const auto& word : config.argv) {
       require(word.find('\0') == std::string::npos);
     }
+    for (const auto& [name, value] : config.remote ? config.remote->headers : decltype(config.env)()) {
+      require((name + value).find_first_of(std::string_view("\0\r\n", 3)) == std::string::npos);
+    }
+    require(!config.remote || config.remote->url.starts_with("http"));
     require(server::fingerprint(config).size() == 16);
   }
   return 0;

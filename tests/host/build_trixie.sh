@@ -44,7 +44,7 @@ unshare --mount --net --propagation private bash -euc '
                 meson setup /build /source --prefix=/usr -Dtests=false -Dwerror=true -Dbuildtype=plain -Doptimization=1
             fi
             ninja -C /build -k 0 # every file that fails, not only the first
-            for program in hal9000d:daemon hal9000-gateway:gateway hal9000-mcp:relay hal9000-init:init claudy:claudy; do
+            for program in hal9000d:daemon hal9000-gateway:gateway hal9000-mcp:relay hal9000-remote:remote hal9000-init:init claudy:claudy; do
                 file=/build/src/\${program#*:}/\${program%:*}
                 test -x \$file || { echo \$file was not built; exit 1; }
             done

@@ -11,8 +11,10 @@ fi
 dir=$(mktemp -d /var/tmp/hal9000-systemd-XXXXXX)
 trap '"$here/nested_systemd.sh" down "$dir"' EXIT
 "$here/nested_systemd.sh" up "$dir" "$(dirname "$program")"
-"$here/nested_systemd.sh" run "$dir" sh -c \
-  'getent passwd hal9000-mcp > /dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin hal9000-mcp'
+for user in hal9000-mcp hal9000-remote; do
+  "$here/nested_systemd.sh" run "$dir" sh -c \
+    "getent passwd $user > /dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin $user"
+done
 # Units see a /tmp of their own.
 inside=$(dirname "$program")/units.xml
 code=0

@@ -226,7 +226,8 @@ class System:
         for name in ("data", "libexec", "state", "run"):
             (self.folder / name).mkdir(exist_ok=True)
         shutil.copy(SOURCE / "src/daemon/hal9000.toml", self.folder / "data/hal9000.toml")
-        for program in ("gateway/hal9000-gateway", "init/hal9000-init", "relay/hal9000-mcp"):
+        for program in ("gateway/hal9000-gateway", "init/hal9000-init", "relay/hal9000-mcp",
+                        "remote/hal9000-remote"):
             link = self.folder / "libexec" / pathlib.Path(program).name
             if not link.is_symlink():
                 link.symlink_to(BUILD / "src" / program)
@@ -238,7 +239,8 @@ class System:
         self.wait_servers(configuration.get("servers") or {})
 
     def daemon_environment(self):
-        return {**self.environment, "NOTIFY_SOCKET": str(self.folder / "notify"),
+        credentials = self.folder / "credentials"
+        return {**self.environment, **({"CREDENTIALS_DIRECTORY": str(credentials)} if credentials.exists() else {}), "NOTIFY_SOCKET": str(self.folder / "notify"),
                 "CONFIGURATION_DIRECTORY": str(self.folder / "etc"), "STATE_DIRECTORY": str(self.folder / "state"),
                 "RUNTIME_DIRECTORY": str(self.folder / "run"), "HAL9000_DATADIR": str(self.folder / "data"),
                 "HAL9000_LIBEXECDIR": str(self.folder / "libexec")}

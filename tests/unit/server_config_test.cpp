@@ -1,5 +1,6 @@
 #include "server/config.hpp"
 #include "server/expand.hpp"
+#include "server/remote_settings.hpp"
 #include "server/units.hpp"
 
 #include <unistd.h>
@@ -12,7 +13,10 @@
 namespace hal::server {
 namespace {
 
-const ConfigOptions options{"/var/lib/hal9000/server", {{"LIBEXEC", "/usr/libexec"}, {"EMPTY", ""}}};
+const ConfigOptions options{"/var/lib/hal9000/server",
+                            {{"LIBEXEC", "/usr/libexec"}, {"EMPTY", ""}},
+                            "/usr/libexec/hal9000/hal9000-remote",
+                            "/run/credentials/hal9000.service"};
 
 Result<ServerConfigs> parse(std::string_view server_members) {
   return parse_servers(R"({"mcpServers":{"one":{)" + std::string(server_members) + "}}}", "mcp.json", options);
@@ -36,6 +40,73 @@ TEST(ServerConfig, reads_a_server_as_claude_code_writes_it) {
   EXPECT_EQ(server.mode, Mode::shared);
   EXPECT_EQ(server.network, Network::host);
   EXPECT_TRUE(result->notes.empty());
+}
+
+TEST(ServerConfig, reads_a_remote_server_in_the_spelling_of_any_client) {
+  using Transport = RemoteServer::Transport;
+  for (const auto& [members, transport] :
+       {std::pair{R"("type":"http","url":"https://x.org/m")", Transport::http},
+        std::pair{R"("url":"https://x.org/m")", Transport::http},
+        std::pair{R"("httpUrl":"https://x.org/m")", Transport::http},
+        std::pair{R"("serverUrl":"https://x.org/m")", Transport::http},
+        std::pair{R"("type":"streamable-http","url":"https://x.org/m")", Transport::http},
+        std::pair{R"("type":"streamableHttp","url":"https://x.org/m")", Transport::http},
+        std::pair{R"("type":"sse","serverUrl":"https://x.org/m")", Transport::sse}}) {
+    const auto result = parse(members);
+    ASSERT_TRUE(result) << result.error().message;
+    const auto& server = result->servers[0];
+    ASSERT_TRUE(server.remote) << members;
+    EXPECT_EQ(server.remote->url, "https://x.org/m");
+    EXPECT_EQ(server.remote->transport, transport) << members;
+    EXPECT_EQ(server.argv, (std::vector<std::string>{"/usr/libexec/hal9000/hal9000-remote", "one"}));
+    EXPECT_EQ(server.network, Network::host);
+    EXPECT_TRUE(result->notes.empty()) << result->notes[0];
+  }
+}
+
+TEST(ServerConfig, a_remote_server_has_headers_a_timeout_and_perhaps_a_proxy) {
+  const auto good = parse(R"("type":"http","url":"https://${HOST:-x.org}/","timeout":5000,
+    "headers":{"Authorization":"Bearer credential:x","X-A":"${EMPTY:-a}"},"hal9000":{"proxy":"http://p:3128"})");
+  ASSERT_TRUE(good) << good.error().message;
+  const auto& remote = *good->servers[0].remote;
+  EXPECT_EQ(remote.url, "https://x.org/");
+  EXPECT_EQ(remote.timeout, std::chrono::seconds(5));
+  EXPECT_EQ(remote.headers.at("Authorization"), "Bearer credential:x");
+  EXPECT_EQ(remote.headers.at("X-A"), "a");
+  EXPECT_EQ(remote.proxy, "http://p:3128");
+  EXPECT_NE(fingerprint(good->servers[0]), fingerprint(parse(R"("type":"http","url":"https://x.org/")")->servers[0]));
+}
+
+TEST(ServerConfig, notes_what_a_remote_server_cannot_use_and_what_it_shows) {
+  const auto result = parse(R"("url":"http://x.org/","headers":{"A":"b"},"args":["c"])");
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->notes, (std::vector<std::string>{
+                               "mcp.json: mcpServers.one.url: headers go over the network unencrypted; https:// would "
+                               "protect them",
+                               "mcp.json: mcpServers.one.args has no effect"}));
+  EXPECT_TRUE(parse(R"("url":"http://127.0.0.1:80/","headers":{"A":"b"})")->notes.empty());
+  EXPECT_TRUE(parse(R"("url":"http://localhost","headers":{"A":"b"})")->notes.empty());
+  EXPECT_FALSE(parse(R"("url":"http://localhost.evil.org","headers":{"A":"b"})")->notes.empty());
+}
+
+TEST(RemoteSettings, the_first_line_has_the_credentials_as_they_are_then) {
+  char folder[] = "/tmp/hal-credentials-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder), nullptr);
+  const std::filesystem::path directory = folder;
+  auto config = parse(R"("url":"https://x.org/","headers":{"A":"credential:one","B":"Token credential:one","C":"c"})")
+                    ->servers[0];
+  EXPECT_EQ(first_line(ServerConfig{}).value(), "");
+  EXPECT_NE(first_line(config).error().message.find("credential one"), std::string::npos);
+  config.remote->credentials_directory = folder;
+  EXPECT_EQ(first_line(config).error().message, "header A: there is no credential one");
+  std::ofstream(directory / "one") << "secret\n";
+  EXPECT_EQ(first_line(config).value(),
+            R"({"headers":{"A":"secret","B":"Token secret","C":"c"},"proxy":"","timeout_ms":600000,"transport":"http",)"
+            R"("url":"https://x.org/"})"
+            "\n");
+  std::ofstream(directory / "one") << "two\nlines\n";
+  EXPECT_EQ(first_line(config).error().message, "header A: credential one: is not one line of text");
+  std::filesystem::remove_all(directory);
 }
 
 TEST(ServerConfig, reads_our_own_members) {
@@ -160,8 +231,28 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{R"("command":"x","env":{"A=B":"1"})", ".env.A=B: is no name of an environment variable"},
         Bad{R"("command":"x","env":{"":"1"})", ".env.: is no name of an environment variable"},
         Bad{R"("command":"x","cwd":"srv")", ".cwd: must be an absolute path"},
-        Bad{R"("type":"http","url":"http://x")", ".url: only servers with a command (stdio) are supported"},
-        Bad{R"("type":"sse","command":"x")", ".type: 'sse' is not supported, only 'stdio' is"},
+        Bad{R"("type":"stdio","url":"http://x")", ".url: is for servers of type 'http' or 'sse'"},
+        Bad{R"("type":"websocket","url":"http://x")",
+            ".type: 'websocket' is not supported, only 'stdio', 'http' and 'sse' are"},
+        Bad{R"("type":"sse","command":"x")", ".command: a server with a URL has none"},
+        Bad{R"("command":"x","url":"http://x")", ".command: a server with a URL has none"},
+        Bad{R"("type":"http")", ".url: is missing"}, Bad{R"("url":7)", ".url: must be a string"},
+        Bad{R"("url":"ftp://x")", ".url: must be a URL that begins with https:// or http://"},
+        Bad{R"("url":"https://a:b@x/")", ".url: has a user in it; put credentials into \"headers\""},
+        Bad{R"("url":"http://x","headers":[])", ".headers: must be an object"},
+        Bad{R"("url":"http://x","headers":{"A":1})", ".headers.A: must be a string"},
+        Bad{R"("url":"http://x","headers":{"A B":"1"})", ".headers.A B: is no name of a header"},
+        Bad{R"("url":"http://x","headers":{"MCP-Session-Id":"1"})",
+            ".headers.MCP-Session-Id: is set by the transport itself"},
+        Bad{R"("url":"http://x","headers":{"A":"a\nB: c"})", ".headers.A: has characters that no header may have"},
+        Bad{R"("url":"http://x","headers":{"A":"Bearer credential:../x"})",
+            ".headers.A: a credential's name has letters, digits, '.', '_' and '-', 64 at most"},
+        Bad{R"("url":"http://x","timeout":"soon")", ".timeout: 'soon' is no time like 5, 500ms, 10s or 2min"},
+        Bad{R"("url":"http://x","timeout":30)", ".timeout: must be at least 1 s (a number is milliseconds)"},
+        Bad{R"("url":"http://x","hal9000":{"proxy":"socks5://p"})",
+            ".hal9000.proxy: must be a URL that begins with http:// or https://"},
+        Bad{R"("command":"x","hal9000":{"proxy":"http://p"})",
+            ".hal9000.proxy: is for servers of type 'http' or 'sse'"},
         Bad{R"("command":"x","disabled":"yes")", ".disabled: must be true or false"},
         Bad{R"("command":"x","hal9000":[])", ".hal9000: must be an object"},
         Bad{R"("command":"x","hal9000":{"mode":"own"})", ".hal9000.mode: must be 'shared' or 'session'"},
