@@ -3,8 +3,9 @@
 
 The server is tests/conformance/fixture; it can also serve HTTP by itself, which is what the others are measured by.
 
-usage: run.py --build BUILD [--peers] [--write] [--revision REVISION] [--scenario NAME]
+usage: run.py --build BUILD [--peers] [--remote] [--write] [--revision REVISION] [--scenario NAME]
   --peers   supergateway and mcp-proxy, too
+  --remote  the fixture's own HTTP as a remote server, too
   --write   put the tables into docs/MCP.md
 """
 
@@ -31,6 +32,8 @@ ROOT = HERE.parent.parent
 DOCUMENT = ROOT / "docs" / "MCP.md"
 REVISIONS = ["2025-06-18", "2025-11-25", "2026-07-28"]
 OURS = {"HAL-9000 shared": "shared", "HAL-9000 session": "session"}
+# The fixture's own HTTP as a remote server behind the gateway.
+REMOTES = {"remote shared": "shared", "remote session": "session"}
 PEERS = ["supergateway --stateful", "mcp-proxy"]
 START_SECONDS = 30
 SUITE_SECONDS = 100
@@ -96,10 +99,11 @@ def directly(suite, _build, log):
         process.stdout.close()
 
 
-def ours(mode):
+def ours(mode, program=None):
+    """`program` tells what the gateway starts; by default the fixture."""
     @contextlib.contextmanager
     def through_gateway(suite, build, log):
-        gateway = Gateway(build, mode, suite.fixture, log)
+        gateway = Gateway(build, mode, program or suite.fixture, log)
         proxy = Proxy(gateway.port, gateway_path, gateway.token)
         try:
             yield proxy.url
@@ -108,6 +112,18 @@ def ours(mode):
             code = gateway.close()
         if code != 0:
             raise RuntimeError(f"hal9000-gateway ended with {code}")
+
+    return through_gateway
+
+
+def remote(mode):
+    @contextlib.contextmanager
+    def through_gateway(suite, build, log):
+        with directly(suite, build, log) as url:
+            settings = json.dumps({"url": url, "transport": "http", "headers": {}, "timeout_ms": 60_000, "proxy": ""})
+            script = f"(echo '{settings}'; exec cat) | {build}/src/remote/hal9000-remote fixture"
+            with ours(mode, ["/bin/sh", "-c", script])(suite, build, log) as through:
+                yield through
 
     return through_gateway
 
@@ -141,6 +157,7 @@ def peer(name, arguments):
 WAYS = {
     "direct": directly,
     **{name: ours(mode) for name, mode in OURS.items()},
+    **{name: remote(mode) for name, mode in REMOTES.items()},
     PEERS[0]: peer("supergateway", lambda port, fixture: [
         "--stdio", " ".join(fixture), "--outputTransport", "streamableHttp", "--stateful", "--port", str(port)]),
     PEERS[1]: peer("mcp-proxy", lambda port, fixture: [
@@ -186,6 +203,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--remote", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--revision", action="append", choices=REVISIONS)
     parser.add_argument("--scenario")
@@ -196,7 +214,7 @@ def main():
     for revision in options.revision or REVISIONS:
         results[revision] = {}
         for way in WAYS:
-            if way in PEERS and not options.peers:
+            if (way in PEERS and not options.peers) or (way in REMOTES and not options.remote):
                 continue
             begin = time.monotonic()
             scores, complaints = measure(suite, options.build, way, revision, log, options.scenario)

@@ -37,7 +37,7 @@ def test_fixture_has_everything(revision):
 
 
 @pytest.mark.parametrize("revision", SPOKEN)
-@pytest.mark.parametrize("way", run.OURS)
+@pytest.mark.parametrize("way", [*run.OURS, *run.REMOTES])
 def test_same_as_direct(way, revision):
     direct, _ = measured("direct", revision)
     ours, complaints = measured(way, revision)
