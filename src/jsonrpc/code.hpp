@@ -15,6 +15,13 @@ enum Code {
   connection_closed = -32000,
   /** In the MCP SDKs: RequestTimeout. */
   request_timeout = -32001,
+  // Of MCP itself, until revision 2025-11-25 and never after it:
+  resource_not_found = -32002,
+  url_elicitation_required = -32042,
+  // Of MCP itself, from revision 2026-07-28 on. That one keeps all from -32020 to -32099 for itself.
+  header_mismatch = -32020,
+  missing_client_capability = -32021,
+  unsupported_protocol_version = -32022,
 };
 
 /** The row of `code` in the table from our outcomes to JSON-RPC; every Errc has one. */

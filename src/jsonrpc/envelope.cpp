@@ -17,7 +17,8 @@ struct Wanted {
   std::string_view* value;
 };
 
-constexpr std::string_view related_task_key = "io.modelcontextprotocol/related-task";
+/** What MCP's own keys in _meta begin with. */
+constexpr std::string_view mcp_prefix = "io.modelcontextprotocol/";
 
 bool is_escaped(std::string_view content) {
   return content.find('\\') != std::string_view::npos;
@@ -147,8 +148,15 @@ class MessageScan {
       return in_.take_value(ignored);
     }
     return in_.take_object([this](std::string_view key) {
-      const Wanted wanted[] = {{"progressToken", &message_.meta_progress_token},
-                               {related_task_key, &message_.meta_related_task}};
+      if (!key.starts_with(mcp_prefix)) {
+        const Wanted wanted[] = {{"progressToken", &message_.meta_progress_token}};
+        return member(key, wanted);
+      }
+      const Wanted wanted[] = {{"io.modelcontextprotocol/related-task", &message_.meta_related_task},
+                               {"io.modelcontextprotocol/protocolVersion", &message_.meta_protocol_version},
+                               {"io.modelcontextprotocol/clientCapabilities", &message_.meta_client_capabilities},
+                               {"io.modelcontextprotocol/logLevel", &message_.meta_log_level},
+                               {"io.modelcontextprotocol/subscriptionId", &message_.meta_subscription_id}};
       return member(key, wanted);
     });
   }

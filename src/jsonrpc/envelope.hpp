@@ -45,6 +45,12 @@ struct Envelope {
   std::string_view meta_progress_token;
   /** params._meta["io.modelcontextprotocol/related-task"]: an object. */
   std::string_view meta_related_task;
+  // Of params._meta, with names that begin with "io.modelcontextprotocol/": what a request of revision 2026-07-28 says
+  // of itself, and the id of the stream of notifications (subscriptions/listen) that a notification belongs to.
+  std::string_view meta_protocol_version;
+  std::string_view meta_client_capabilities;
+  std::string_view meta_log_level;
+  std::string_view meta_subscription_id;
   /** Of notifications/progress. */
   std::string_view progress_token;
   /** Of notifications/cancelled. */

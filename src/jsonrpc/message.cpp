@@ -6,9 +6,9 @@
 
 namespace hal::jsonrpc {
 
-std::string error_response(std::string_view id, int code, std::string_view message) {
-  return fmt::format(R"({{"jsonrpc":"2.0","id":{},"error":{{"code":{},"message":{}}}}})", id.empty() ? "null" : id,
-                     code, quote(message));
+std::string error_response(std::string_view id, int code, std::string_view message, std::string_view data) {
+  return fmt::format(R"({{"jsonrpc":"2.0","id":{},"error":{{"code":{},"message":{}{}{}}}}})", id.empty() ? "null" : id,
+                     code, quote(message), data.empty() ? "" : ",\"data\":", data);
 }
 
 std::string result_response(std::string_view id, std::string_view result) {

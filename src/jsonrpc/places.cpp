@@ -123,6 +123,53 @@ bool any_at(std::string_view json, std::string_view pointer, const Matches& matc
   return found;
 }
 
+std::string_view member(std::string_view object, std::string_view key) {
+  std::string_view found;
+  each_member(object, key, [&found](std::string_view raw) { found = raw; });
+  return found;
+}
+
+void each_member_of(std::string_view object,
+                    const std::function<void(std::string_view key, std::string_view raw)>& on) {
+  Scanner in(object);
+  (void)in.take_object([&](std::string_view key) {
+    std::string_view raw;
+    if (!in.take_value(raw)) {
+      return false;
+    }
+    on(key, raw);
+    return true;
+  });
+}
+
+std::string with_member(std::string_view object, std::string_view key, std::string_view raw) {
+  const auto rest = object.substr(std::min(object.find_first_not_of(" \t\r\n", 1), object.size()));
+  const bool is_empty = rest.empty() || rest.front() == '}';
+  std::string out;
+  out.reserve(object.size() + key.size() + raw.size() + 8);
+  out += "{";
+  out += quote(key);
+  out += ":";
+  out += raw;
+  out += is_empty ? "}" : ",";
+  out += is_empty ? "" : rest;
+  return out;
+}
+
+std::string without_members(std::string_view object, std::initializer_list<std::string_view> keys) {
+  std::string out = "{";
+  each_member_of(object, [&](std::string_view key, std::string_view raw) {
+    if (std::find(keys.begin(), keys.end(), key) != keys.end()) {
+      return;
+    }
+    out += out.size() > 1 ? "," : "";
+    out += quote(key);
+    out += ":";
+    out += raw;
+  });
+  return out + "}";
+}
+
 bool any_element(std::string_view array, const Matches& matches) {
   bool found = false;
   (void)each_element(array, [&](std::string_view raw) { return found = matches(raw); });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,15 @@ using Matches = std::function<bool(std::string_view raw)>;
  * not agree on which one counts.
  */
 [[nodiscard]] bool any_at(std::string_view json, std::string_view pointer, const Matches& matches);
+/** The object's member, the last one where the key stands twice; empty for none, and for what is no object. */
+[[nodiscard]] std::string_view member(std::string_view object, std::string_view key);
+/** Calls for each member of the object, with the key as it reads without escapes. */
+void each_member_of(std::string_view object, const std::function<void(std::string_view key, std::string_view raw)>& on);
+/** The object with this member in front; an empty `object` counts as {}. It must not have one of this name. */
+[[nodiscard]] std::string with_member(std::string_view object, std::string_view key, std::string_view raw);
+/** The object without the members of these names. Values stay as they are, and keys but for needless escapes. */
+[[nodiscard]] std::string without_members(std::string_view object, std::initializer_list<std::string_view> keys);
+
 /** Whether an element of the array matches. */
 [[nodiscard]] bool any_element(std::string_view array, const Matches& matches);
 

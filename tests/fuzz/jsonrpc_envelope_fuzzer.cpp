@@ -48,7 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto message = jsonrpc::scan(line);
   for (const auto part : {message.id, message.raw_method, message.params, message.outcome, message.meta_progress_token,
                           message.meta_related_task, message.progress_token, message.request_id, message.uri,
-                          message.task_id, message.task}) {
+                          message.task_id, message.task, message.meta_protocol_version,
+                          message.meta_client_capabilities, message.meta_log_level, message.meta_subscription_id}) {
     require(lies_in(part, line));
   }
   (void)jsonrpc::id_key(message.id);

@@ -3,6 +3,7 @@
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "jsonrpc/message.hpp"
+#include "jsonrpc/places.hpp"
 #include "jsonrpc/plain_text.hpp"
 #include "jsonrpc/splice.hpp"
 
@@ -256,6 +257,44 @@ TEST(Batch, is_split_where_its_messages_end) {
   }
   EXPECT_EQ(split_batch(many + "]")->size(), max_batch_messages);
   EXPECT_FALSE(split_batch(many + ",0]"));
+}
+
+TEST(Envelope, sees_what_a_request_says_of_itself) {
+  const std::string line =
+      R"({"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"v",)"
+      R"("io.modelcontextprotocol\/clientCapabilities":{"a":1},"io.modelcontextprotocol/logLevel":"info","x":0,)"
+      R"("io.modelcontextprotocol/subscriptionId":5,"\u0070rogressToken":7}}})";
+  const auto message = scan(line);
+  ASSERT_EQ(message.kind, Kind::request);
+  EXPECT_EQ(message.meta_protocol_version, "\"v\"");
+  EXPECT_EQ(message.meta_client_capabilities, R"({"a":1})");
+  EXPECT_EQ(message.meta_log_level, "\"info\"");
+  EXPECT_EQ(message.meta_subscription_id, "5");
+  EXPECT_EQ(message.meta_progress_token, "7");
+  const std::string twice =
+      R"({"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{"io.modelcontextprotocol/logLevel":1,)"
+      R"("io.modelcontextprotocol/logLeve\u006c":2}}})";
+  EXPECT_EQ(scan(twice).kind, Kind::invalid);
+}
+
+TEST(Places, members_of_an_object) {
+  const std::string object = R"({ "a" : 1 , "b":{"a":2},"c":"\"","\u0061":[3 ] })";
+  EXPECT_EQ(member(object, "a"), "[3 ]");  // the last one
+  EXPECT_EQ(member(member(object, "b"), "a"), "2");
+  EXPECT_EQ(member(object, "d"), "");
+  for (const auto* other : {"", "[1]", "7", "{", "null"}) {
+    EXPECT_EQ(member(other, "a"), "") << other;
+  }
+  std::string keys;
+  each_member_of(object, [&keys](std::string_view key, std::string_view) { keys += key; });
+  EXPECT_EQ(keys, "abca");
+  EXPECT_EQ(without_members(object, {"a", "c"}), R"({"b":{"a":2}})");
+  EXPECT_EQ(without_members(object, {}), R"({"a":1,"b":{"a":2},"c":"\"","a":[3 ]})");
+  EXPECT_EQ(without_members("", {"a"}), "{}");
+  EXPECT_EQ(with_member("{}", "k", "1"), R"({"k":1})");
+  EXPECT_EQ(with_member("{ }", "k", "1"), R"({"k":1})");
+  EXPECT_EQ(with_member("", "k", "1"), R"({"k":1})");
+  EXPECT_EQ(with_member(R"({ "a":1 })", "k", "{}"), R"({"k":{},"a":1 })");
 }
 
 }  // namespace
