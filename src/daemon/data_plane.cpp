@@ -88,7 +88,8 @@ void DataPlane::on_hello(const link::GatewayHello& hello) {
   sync_workers();
   std::vector<server::HeldInstance> held;
   for (const auto& instance : hello.instances) {
-    held.push_back({instance.server, instance.instance});
+    held.push_back(
+        {instance.server, instance.instance, instance.session ? std::optional(instance.session->value) : std::nullopt});
   }
   supervisor_->reconcile(std::move(held));
   on_gateway_(hello.http_network);
@@ -237,6 +238,7 @@ void DataPlane::set_server(const server::Server& server) {
   message.request_timeout_ms = static_cast<std::uint64_t>(server.config.request_timeout.count());
   message.idle_timeout_ms = static_cast<std::uint64_t>(server.config.idle_timeout.count());
   message.tools = server.config.tools;
+  message.configuration = server::fingerprint(server.config);
   message.audit = server.config.audit == server::Audit::off    ? link::Audit::off
                   : server.config.audit == server::Audit::hash ? link::Audit::hash
                                                                : link::Audit::arguments;

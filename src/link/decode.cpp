@@ -185,6 +185,7 @@ ServerSet server_set(Members& in) {
   message.request_timeout_ms = in.number("request_timeout_ms");
   message.idle_timeout_ms = in.number("idle_timeout_ms");
   message.tools = in.rules(in.text("tools"));
+  message.configuration = in.text("configuration");
   const auto audit = in.text("audit");
   if (audit != "hash" && audit != "arguments" && audit != "off") {
     in.refuse("audit: must be \"hash\", \"arguments\" or \"off\"");
@@ -222,11 +223,15 @@ GatewayHello gateway_hello(Members& in) {
   for (const auto& held : in.array("instances")) {
     auto server = json::string_at(held, "server", "instances[]");
     auto instance = json::unsigned_at(held, "instance", "instances[]");
-    if (!server || !instance) {
-      in.refuse(!server ? server.error().message : instance.error().message);
+    auto session = json::optional_string_at(held, "session", "instances[]");
+    if (!server || !instance || !session) {
+      in.refuse(!server ? server.error().message : !instance ? instance.error().message : session.error().message);
       break;
     }
     message.instances.push_back({std::move(*server), {*instance}});
+    if (*session) {
+      message.instances.back().session = SessionId{std::move(**session)};
+    }
   }
   message.http_network = in.optional_text("http_network").value_or("");
   return message;

@@ -53,7 +53,11 @@ Json to_json(GatewayHello& message, Fds&) {
   }
   Json instances = Json::array();
   for (const auto& held : message.instances) {
-    instances.push_back({{"server", held.server}, {"instance", held.instance.value}});
+    Json one = {{"server", held.server}, {"instance", held.instance.value}};
+    if (held.session) {
+      one["session"] = held.session->value;
+    }
+    instances.push_back(std::move(one));
   }
   return {{"kind", "hello"},
           {"version", message.version},
@@ -92,7 +96,8 @@ Json to_json(ServerSet& message, Fds&) {
           {"request_timeout_ms", message.request_timeout_ms},
           {"idle_timeout_ms", message.idle_timeout_ms},
           {"tools", policy::to_text(message.tools)},
-          {"audit", audit_name(message.audit)}};
+          {"audit", audit_name(message.audit)},
+          {"configuration", message.configuration}};
 }
 
 Json to_json(ServerRemove& message, Fds&) {

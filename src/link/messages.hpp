@@ -26,7 +26,7 @@
 namespace hal::link {
 
 /** Raised with every change of these messages. */
-inline constexpr std::uint64_t protocol_version = 3;
+inline constexpr std::uint64_t protocol_version = 4;
 
 /** Names one relay session for its life; random, unguessable. */
 using SessionId = StrongId<struct SessionTag, std::string>;
@@ -47,6 +47,8 @@ struct DaemonHello {
 struct HeldInstance {
   std::string server;
   InstanceId instance;
+  /** As in InstanceAttach. */
+  std::optional<SessionId> session = std::nullopt;
 };
 
 /** Gateway: first message of every connection, so that a restarted daemon knows what lives. */
@@ -104,6 +106,8 @@ struct ServerSet {
   std::uint64_t idle_timeout_ms = 0;     ///< mode shared: a process unused for so long is released; 0: never
   policy::ToolRules tools;               ///< for all who use it
   Audit audit = Audit::hash;
+  /** Another text: another program, or the same one started otherwise. */
+  std::string configuration;
 };
 
 /** Forgets a server; its sessions end with an error. */
@@ -115,7 +119,7 @@ struct ServerRemove {
 struct InstanceAttach {
   std::string server;
   InstanceId instance;
-  /** Mode session: whom it is for, as asked by InstanceRequest. */
+  /** Whom it is for, as asked by InstanceRequest; unset for the one process of a shared server. */
   std::optional<SessionId> session;
   UniqueFd to_server;    ///< the write end of its stdin
   UniqueFd from_server;  ///< the read end of its stdout
@@ -152,6 +156,7 @@ struct Call {
 /** Someone wants to talk to this server and it has no process: answered by InstanceAttach or ServerUnavailable. */
 struct InstanceRequest {
   std::string server;
+  /** Of a shared server: a second process, for clients of another revision than the first one speaks. */
   std::optional<SessionId> session;
 };
 

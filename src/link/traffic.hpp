@@ -39,6 +39,19 @@ struct Traffic {
   std::uint64_t sent_bytes = 0;
   /** Of answered requests. */
   Latency latency;
+
+  Traffic& operator+=(const Traffic& other) {
+    requests += other.requests;
+    errors += other.errors;
+    calls += other.calls;
+    refused += other.refused;
+    received_bytes += other.received_bytes;
+    sent_bytes += other.sent_bytes;
+    for (std::size_t i = 0; i < Latency::buckets; ++i) {
+      latency.counts[i] += other.latency.counts[i];
+    }
+    return *this;
+  }
 };
 
 }  // namespace hal::link

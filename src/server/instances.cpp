@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,6 +16,8 @@ namespace hal::server {
 namespace {
 
 constexpr std::chrono::milliseconds unknown_grace{5000};
+/** After a crash loop of the second process of a shared server. */
+constexpr std::chrono::milliseconds second_given_up{300'000};
 
 /** In [0, 1). */
 double chance() {
@@ -75,7 +78,10 @@ void Supervisor::Impl::on_launched(const std::string& name, InstanceId id, Resul
   if (!launched) {
     const auto former = std::exchange(instance, {});
     entry->instances.erase(id);
-    if (former.phase != Phase::stopping) {
+    if (former.phase != Phase::stopping && is_second(*entry, former)) {
+      second_failed(*entry, launched.error().message, {}, *former.session);
+      tell_unavailable(name, former.session, launched.error().message, std::nullopt);
+    } else if (former.phase != Phase::stopping) {
       failed(*entry, launched.error().message, {}, former.session);
     }
     on_ended(*entry);
@@ -100,14 +106,45 @@ void Supervisor::Impl::on_launched(const std::string& name, InstanceId id, Resul
 void Supervisor::Impl::hand_over(Entry& entry, InstanceId id, Launched launched) {
   auto& instance = entry.instances[id];
   instance.announced = true;
-  entry.requested = false;
+  entry.requested = entry.requested && is_second(entry, instance);
   // Shared, for a std::function must be copyable.
   const auto stdio = std::make_shared<Launched>(std::move(launched));
   announcer_.post(
       [name = entry.server.config.name, id, session = instance.session, stdio](Supervisor::Listener& listener) {
         listener.on_instance_ready(name, id, session, std::move(stdio->to_server), std::move(stdio->from_server));
       });
-  answer_all(entry.start_waiters, {});
+  if (!is_second(entry, instance)) {
+    answer_all(entry.start_waiters, {});
+  }
+}
+
+void Supervisor::Impl::request_second(Entry& entry, const std::string& session) {
+  const auto& name = entry.server.config.name;
+  const auto live = std::find_if(entry.instances.begin(), entry.instances.end(), [&](const auto& pair) {
+    return is_second(entry, pair.second) && pair.second.phase != Phase::stopping;
+  });
+  if (live != entry.instances.end() && live->second.session == session) {
+    return;  // on its way
+  }
+  if (live != entry.instances.end() || instance_count() >= options_.max_instances) {
+    return tell_unavailable(name, session, fmt::format("{} has a second process already, or too many run", name),
+                            std::nullopt);
+  }
+  if (const auto now = loop_.now(); entry.second_retry_at > now) {
+    return tell_unavailable(name, session, fmt::format("{}: its second process fails", name),
+                            std::chrono::ceil<std::chrono::milliseconds>(entry.second_retry_at - now));
+  }
+  launch(entry, session);
+  refresh(entry);
+}
+
+/** Who asked for it asks again when it is needed; not sooner than after a wait that grows. */
+void Supervisor::Impl::second_failed(Entry& entry, const std::string& reason, std::chrono::steady_clock::duration ran,
+                                     const std::string& session) {
+  const auto now = loop_.now();
+  const auto delay = entry.second_backoff.failed(now, ran, chance());
+  entry.second_retry_at = now + delay.value_or(second_given_up);
+  log::debug({{names::field_server, entry.server.config.name}}, "the second process for {}: {}", session, reason);
 }
 
 void Supervisor::Impl::on_instance_exit(InstanceId id, const InstanceExit& exit) {
@@ -128,6 +165,10 @@ void Supervisor::Impl::on_instance_exit(InstanceId id, const InstanceExit& exit)
     }
     if (expected) {
       log::info({{names::field_server, name}}, "MCP server {}: process {} {}", name, instance.pid, exit.reason);
+    } else if (is_second(entry, instance)) {
+      log::warning({{names::field_server, name}}, "MCP server {}: its second process {} {}", name, instance.pid,
+                   exit.reason);
+      second_failed(entry, exit.reason, loop_.now() - instance.started, *instance.session);
     } else if (entry.server.config.mode == Mode::shared) {
       failed(entry, exit.reason, loop_.now() - instance.started, std::nullopt);
     } else if (!exit.clean) {
@@ -255,22 +296,26 @@ void Supervisor::Impl::adopt(Result<std::vector<Survivor>> survivors) {
 
 void Supervisor::Impl::match(const std::vector<HeldInstance>& held) {
   std::set<std::pair<std::string, InstanceId>> unmatched;
-  for (const auto& entry : held) {
-    unmatched.emplace(entry.server, entry.instance);
+  for (const auto& one : held) {
+    unmatched.emplace(one.server, one.instance);
+    if (auto* entry = entry_of(one.server); entry != nullptr && entry->instances.contains(one.instance)) {
+      entry->instances[one.instance].session = one.session;
+    }
   }
   for (auto& [name, entry] : entries_) {
     const bool one = entry.server.config.mode == Mode::shared;
-    bool kept = false;
+    bool kept[] = {false, false};
     for (auto& [id, instance] : entry.instances) {
       if (instance.phase != Phase::running) {
         continue;
       }
       instance.announced = unmatched.contains({name, id});
-      if (!instance.announced || (one && kept)) {
+      bool& has = kept[is_second(entry, instance) ? 1 : 0];
+      if (!instance.announced || (one && has)) {
         end(entry, id, "the gateway does not hold its stdio");
         continue;
       }
-      kept = true;
+      has = true;
       unmatched.erase({name, id});
       log::info({{names::field_server, name}}, "MCP server {} still runs, process {}", name, instance.pid);
     }

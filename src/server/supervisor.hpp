@@ -49,6 +49,8 @@ struct Server {
 struct HeldInstance {
   std::string server;
   InstanceId instance;
+  /** As request() was given it. */
+  std::optional<std::string> session = std::nullopt;
 };
 
 /**
@@ -69,7 +71,7 @@ class Supervisor {
     /** Any member changed. A changed configuration (limits, mode) is one as well. */
     virtual void on_server_changed(const Server& server) = 0;
     virtual void on_server_removed(const std::string& name) = 0;
-    /** A process runs; its stdio is the listener's. `session` is what request() was given, in mode session. */
+    /** A process runs; its stdio is the listener's. `session` is what request() was given. */
     virtual void on_instance_ready(const std::string& server, InstanceId instance,
                                    const std::optional<std::string>& session, UniqueFd to_server,
                                    UniqueFd from_server) = 0;
@@ -132,7 +134,8 @@ class Supervisor {
 
   /**
    * The gateway needs a process: answered by on_instance_ready or on_server_unavailable. For a shared server without
-   * an idle_timeout, whose process comes by itself, only the latter is an answer of its own.
+   * an idle_timeout, whose process comes by itself, only the latter is an answer of its own. With a `session` a shared
+   * server gets a second process beside that one: not more than one, and never by itself.
    */
   void request(const std::string& server, const std::optional<std::string>& session);
   /** The gateway has closed the stdio of this process and wants it ended. */

@@ -190,12 +190,14 @@ void Supervisor::Impl::request(const std::string& name, const std::optional<std:
   }
   if (server.state == State::backoff) {
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(entry->retry_at - loop_.now());
-    if (server.config.mode == Mode::session || wait > short_wait) {
+    if (session || wait > short_wait) {
       tell_unavailable(name, session, server.reason, wait);
       return;
     }
   }
-  if (server.config.mode == Mode::shared) {
+  if (server.config.mode == Mode::shared && session) {
+    request_second(*entry, *session);
+  } else if (server.config.mode == Mode::shared) {
     entry->requested = true;
     ensure(*entry);
   } else if (entry->instances.size() >= server.config.max_sessions || instance_count() >= options_.max_instances) {
@@ -237,14 +239,14 @@ void Supervisor::Impl::finish_stop_all() {
 
 void Supervisor::Impl::ensure(Entry& entry) {
   if (entry.server.config.mode == Mode::shared && entry.wanted && !entry.failed && !entry.retry->armed() &&
-      entry.instances.empty() && !is_idle(entry) && hindrance(entry).empty()) {
+      first_of(entry) == nullptr && !is_idle(entry) && hindrance(entry).empty()) {
     launch(entry, std::nullopt);
   }
   refresh(entry);
 }
 
 bool Supervisor::Impl::is_idle(const Entry& entry) {
-  return entry.server.config.idle_timeout.count() != 0 && !entry.requested && entry.instances.empty();
+  return entry.server.config.idle_timeout.count() != 0 && !entry.requested && first_of(entry) == nullptr;
 }
 
 void Supervisor::Impl::ensure_all() {
@@ -255,6 +257,8 @@ void Supervisor::Impl::ensure_all() {
 
 void Supervisor::Impl::forget_failures(Entry& entry) {
   entry.backoff.reset();
+  entry.second_backoff.reset();
+  entry.second_retry_at = {};
   entry.failed = false;
   entry.failure.clear();
   entry.retry->disarm();
@@ -274,8 +278,19 @@ std::string Supervisor::Impl::hindrance(const Entry& entry) const {
 }
 
 bool Supervisor::Impl::has_live_instance(const Entry& entry) {
-  return std::any_of(entry.instances.begin(), entry.instances.end(),
-                     [](const auto& pair) { return pair.second.phase == Phase::running; });
+  return std::any_of(entry.instances.begin(), entry.instances.end(), [&entry](const auto& pair) {
+    return pair.second.phase == Phase::running && !is_second(entry, pair.second);
+  });
+}
+
+bool Supervisor::Impl::is_second(const Entry& entry, const Instance& instance) {
+  return entry.server.config.mode == Mode::shared && instance.session.has_value();
+}
+
+const Supervisor::Impl::Instance* Supervisor::Impl::first_of(const Entry& entry) {
+  const auto found = std::find_if(entry.instances.begin(), entry.instances.end(),
+                                  [&entry](const auto& pair) { return !is_second(entry, pair.second); });
+  return found != entry.instances.end() ? &found->second : nullptr;
 }
 
 std::pair<State, std::string> Supervisor::Impl::state_of(const Entry& entry) const {
@@ -305,9 +320,9 @@ void Supervisor::Impl::refresh(Entry& entry) {
   auto [state, reason] = state_of(entry);
   std::string unit;
   pid_t pid = 0;
-  if (server.config.mode == Mode::shared && !entry.instances.empty()) {
-    unit = entry.instances.begin()->second.unit;
-    pid = entry.instances.begin()->second.pid;
+  if (const auto* first = first_of(entry); server.config.mode == Mode::shared && first != nullptr) {
+    unit = first->unit;
+    pid = first->pid;
   }
   auto shown = std::tie(server.state, server.reason, server.unit, server.main_pid, server.instances);
   if (auto now = std::make_tuple(state, reason, unit, pid, entry.instances.size()); shown != now) {

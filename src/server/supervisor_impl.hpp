@@ -54,7 +54,7 @@ class Supervisor::Impl : public std::enable_shared_from_this<Impl>, private Laun
   };
 
   struct Entry {
-    explicit Entry(BackoffPolicy policy) : backoff(policy) {}
+    explicit Entry(BackoffPolicy policy) : backoff(policy), second_backoff(policy) {}
     Server server;
     /** Not stopped by the operator. */
     bool wanted = true;
@@ -69,6 +69,9 @@ class Supervisor::Impl : public std::enable_shared_from_this<Impl>, private Laun
     std::unique_ptr<event::Timer> retry;
     std::chrono::steady_clock::time_point retry_at{};
     std::map<InstanceId, Instance> instances;
+    /** Of the second process of a shared server, which is nobody's business but who asked for it. */
+    Backoff second_backoff;
+    std::chrono::steady_clock::time_point second_retry_at{};
     std::vector<Done<void>> start_waiters;
     std::vector<Done<void>> stop_waiters;
   };
@@ -89,6 +92,10 @@ class Supervisor::Impl : public std::enable_shared_from_this<Impl>, private Laun
   /** Why a process of it cannot be started at this moment although it should; empty if it can. */
   [[nodiscard]] std::string hindrance(const Entry& entry) const;
   [[nodiscard]] static bool has_live_instance(const Entry& entry);
+  /** Whether this is the second process of a shared server. */
+  [[nodiscard]] static bool is_second(const Entry& entry, const Instance& instance);
+  /** The one process of a shared server, the second not counted, or null. */
+  [[nodiscard]] static const Instance* first_of(const Entry& entry);
 
   // Processes.
   void launch(Entry& entry, std::optional<std::string> session);
@@ -102,6 +109,9 @@ class Supervisor::Impl : public std::enable_shared_from_this<Impl>, private Laun
   /** A start failed or a process ended by itself. */
   void failed(Entry& entry, const std::string& reason, std::chrono::steady_clock::duration ran,
               const std::optional<std::string>& session);
+  void request_second(Entry& entry, const std::string& session);
+  void second_failed(Entry& entry, const std::string& reason, std::chrono::steady_clock::duration ran,
+                     const std::string& session);
   void tell_gone(const std::string& name, InstanceId id, const std::string& reason);
   void tell_unavailable(const std::string& name, const std::optional<std::string>& session, const std::string& reason,
                         std::optional<std::chrono::milliseconds> retry_in);

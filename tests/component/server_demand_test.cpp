@@ -30,6 +30,61 @@ TEST_F(SupervisorTest, each_session_has_a_process_of_its_own) {
   EXPECT_TRUE(echoes(by_session["two"]));
 }
 
+TEST_F(SupervisorTest, a_shared_server_has_a_second_process_for_who_asks_for_it_by_name) {
+  run({config("a", "read line; [ \"$line\" = die ] && exit 9; echo $line; exec cat")});
+  ASSERT_TRUE(until_running("a"));
+  const auto first = gateway_.latest;
+  const auto pid = server("a").main_pid;
+  supervisor_.request("a", "new");
+  supervisor_.request("a", "new");  // as a gateway does whose daemon came back
+  ASSERT_TRUE(until([&] { return gateway_.held.size() == 2; }));
+  const auto second = gateway_.latest;
+  EXPECT_EQ(gateway_.held.at(second).session, "new");
+  EXPECT_TRUE(echoes(first));
+  EXPECT_EQ(server("a").main_pid, pid) << "it stands for the first one";
+  supervisor_.request("a", "another");
+  ASSERT_TRUE(until([&] { return gateway_.unavailable.size() == 1; }));
+  EXPECT_EQ(gateway_.unavailable[0].session, "another");
+
+  supervisor_.disconnected();
+  supervisor_.reconcile({{"a", first}, {"a", second, "new"}});
+  run_ready(loop_);
+  EXPECT_EQ(server("a").instances, 2U);
+  EXPECT_TRUE(gateway_.gone.empty());
+
+  ASSERT_EQ(::write(gateway_.held.at(second).to_server.get(), "die\n", 4), 4);
+  ASSERT_TRUE(until([&] { return gateway_.gone.contains(second); }));
+  EXPECT_EQ(server("a").state, State::running) << "its failure is none of the server's";
+  EXPECT_EQ(server("a").restarts, 0U);
+  EXPECT_TRUE(echoes(first));
+}
+
+TEST_F(SupervisorTest, a_second_process_that_fails_again_and_again_has_to_be_waited_for) {
+  run({config("a", "read line; [ \"$line\" = die ] && exit 9; exec cat")});
+  ASSERT_TRUE(until_running("a"));
+  const auto first = gateway_.latest;
+  event::Timer again(loop_, "again", [&] { supervisor_.request("a", "new"); });
+  for (int i = 0; i < 4; ++i) {
+    const auto former = gateway_.latest;
+    supervisor_.request("a", "new");
+    ASSERT_TRUE(until([&] {
+      for (const auto& told : std::exchange(gateway_.unavailable, {})) {
+        again.arm(told.retry_in.value_or(0ms));
+      }
+      return gateway_.latest != former;
+    }));
+    const auto second = gateway_.latest;
+    ASSERT_EQ(::write(gateway_.held.at(second).to_server.get(), "die\n", 4), 4);
+    ASSERT_TRUE(until([&] { return gateway_.gone.contains(second); }));
+  }
+  gateway_.unavailable.clear();
+  supervisor_.request("a", "new");
+  ASSERT_TRUE(until([&] { return gateway_.unavailable.size() == 1; }));
+  EXPECT_GT(gateway_.unavailable[0].retry_in, 1min);
+  EXPECT_TRUE(gateway_.held.contains(first));
+  EXPECT_EQ(server("a").state, State::running);
+}
+
 TEST_F(SupervisorTest, a_session_that_crashes_is_told_and_disturbs_no_other) {
   run({config("s", "read line; [ \"$line\" = die ] && exit 9; exec cat", Mode::session)});
   supervisor_.request("s", "one");

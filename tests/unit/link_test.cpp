@@ -59,9 +59,11 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
   ServerSet ruled{"memory"};
   ruled.tools = {"here", std::vector<std::string>{"a*"}, {{"x", {{"/p", "5"}}}}};
   ruled.audit = Audit::arguments;
+  ruled.configuration = "0123";
   const auto rules = round_trip(ruled);
   EXPECT_EQ(policy::to_text(rules.tools), policy::to_text(ruled.tools));
   EXPECT_EQ(rules.audit, Audit::arguments);
+  EXPECT_EQ(rules.configuration, "0123");
   WorkerAdd restricted{{"ab"}, 1, {}, {}, ""};
   restricted.tools.push_back({"mem*", ruled.tools});
   const auto tools = round_trip(std::move(restricted)).tools;
@@ -83,11 +85,14 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
 }
 
 TEST(LinkCodec, carries_every_message_to_the_daemon) {
-  const auto hello = round_trip_up(GatewayHello{protocol_version, {{"a"}, {"b"}}, {{"m", {3}}}, "4:1"});
+  const auto hello =
+      round_trip_up(GatewayHello{protocol_version, {{"a"}, {"b"}}, {{"m", {3}}, {"m", {4}, SessionId{"s"}}}, "4:1"});
   EXPECT_EQ(hello.http_network, "4:1");
   ASSERT_EQ(hello.workers.size(), 2U);
-  ASSERT_EQ(hello.instances.size(), 1U);
+  ASSERT_EQ(hello.instances.size(), 2U);
   EXPECT_EQ(hello.instances[0].instance.value, 3U);
+  EXPECT_FALSE(hello.instances[0].session);
+  EXPECT_EQ(hello.instances[1].session, SessionId{"s"});
   EXPECT_EQ(round_trip_up(InstanceRequest{"m", SessionId{"s"}}).session, SessionId{"s"});
   EXPECT_EQ(round_trip_up(InstanceRelease{"m", {3}}).instance.value, 3U);
   ServerReport sent{"m", {1, 2, 3, 4, 5, 6, {}}, {{"0123", "w", 1000, {}}}, "2025-11-25", "{\"name\":\"x\"}", 4};
@@ -137,9 +142,9 @@ TEST(LinkCodec, refuses_what_is_not_exactly_a_message) {
       R"({"kind":"worker_add","id":"a","owner":4294967296,"servers":[],"token":"","tools":[]})",
       R"({"kind":"worker_add","id":"a","owner":1,"servers":[1],"token":"","tools":[]})",
       R"({"kind":"http_listen","network":"1:2"})",
-      R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"hash"})",
-      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{}","audit":"hash"})",
-      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"x"})",
+      R"({"kind":"server_set","name":"a","mode":"x","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"hash","configuration":""})",
+      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{}","audit":"hash","configuration":""})",
+      R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"x","configuration":""})",
       R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0})",
       R"({"kind":"instance_attach","server":"a","instance":1})",
       R"({"kind":"instance_gone","server":"a","instance":-1,"reason":""})",
