@@ -5,6 +5,8 @@
 #include "base/text.hpp"
 #include "http/http_limits.hpp"
 #include "http/one_server.hpp"
+#include "http/stateless_client.hpp"
+#include "hub/era.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
 
@@ -61,8 +63,23 @@ std::optional<Answer> check_post(const Head& head) {
   return std::nullopt;
 }
 
+constexpr std::string_view unknown_revision = "MCP-Protocol-Version names no revision that is spoken here";
+
+bool names_known_revision(const Head& head) {
+  return !head.protocol_version || is_known_revision(*head.protocol_version);
+}
+
+/** Of revision 2026-07-28, by its header or by what it says of itself. */
+bool is_stateless(const Head& head, const jsonrpc::Envelope& message) {
+  return head.protocol_version == hub::modern_revision ||
+         (message.kind == jsonrpc::Kind::request && hub::opens_modern(message));
+}
+
 std::optional<Answer> check_method(const Exchange& exchange) {
   const auto& head = exchange.head();
+  if (exchange.method() != "POST" && head.protocol_version == hub::modern_revision) {
+    return refuse_with(405, "this revision of the protocol has POST only", "Allow", "POST");
+  }
   if (exchange.method() == "POST") {
     return check_post(head);
   }
@@ -82,12 +99,18 @@ Endpoint::Endpoint(event::Loop& loop, hub::Hub& hub, Times times)
         for (const auto& [id, entry] : sessions_) {
           entry.session->tick();
         }
+        for (const auto& [key, entry] : stateless_) {
+          entry.front->tick();
+        }
         arm_tick();
       }) {}
 
 Endpoint::~Endpoint() {
   web_.reset();  // its exchanges end at their sessions
   for (const auto& [id, entry] : sessions_) {
+    hub_.close(*entry.client);
+  }
+  for (const auto& [key, entry] : stateless_) {
     hub_.close(*entry.client);
   }
 }
@@ -134,8 +157,9 @@ std::optional<Answer> Endpoint::on_head(Exchange& exchange) {
   if (auto refusal = check_method(exchange)) {
     return refusal;
   }
-  if (const auto revision = exchange.head().protocol_version; revision && !is_known_revision(*revision)) {
-    return refuse(400, "MCP-Protocol-Version names no revision that is spoken here");
+  // A POST's body tells whether it comes from a client that can be told which ones are.
+  if (exchange.method() != "POST" && !names_known_revision(exchange.head())) {
+    return refuse(400, unknown_revision);
   }
   return admit(exchange, *worker);
 }
@@ -263,6 +287,12 @@ void Endpoint::on_post(Exchange& exchange) {
     return exchange.answer(error_answer(400, jsonrpc::invalid_request, message.problem, message.id));
   }
   flatten(exchange.body());
+  if (is_stateless(exchange.head(), message)) {
+    return post_stateless(exchange, message);
+  }
+  if (!names_known_revision(exchange.head())) {
+    return exchange.answer(refuse(400, unknown_revision));
+  }
   const bool opens = message.kind == jsonrpc::Kind::request && message.method() == "initialize";
   if (opens && !exchange.head().session_id) {
     return initialize(exchange, message);
@@ -315,7 +345,7 @@ void Endpoint::on_session_over(Session& session) {
 }
 
 void Endpoint::arm_tick() {
-  if (!sessions_.empty() && !tick_.armed()) {
+  if ((!sessions_.empty() || !stateless_.empty()) && !tick_.armed()) {
     tick_.arm(times_.keep_alive);
   }
 }

@@ -5,6 +5,7 @@
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
 #include "http/session.hpp"
+#include "http/stateless.hpp"
 #include "http/web_server.hpp"
 #include "hub/hub.hpp"
 
@@ -14,16 +15,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace hal::http {
 
 class OneServer;
+class StatelessClient;
 
 /**
  * MCP over HTTP for all workers of a parent, which share one loopback: a worker is known by its token. Finds or makes
  * the session of a request; the hub knows which servers a worker may use.
  */
-class Endpoint final : private WebServer::Handler, private Session::Listener {
+class Endpoint final : private WebServer::Handler, private Session::Listener, private Stateless::Listener {
  public:
   /** The hub outlives it. */
   Endpoint(event::Loop& loop, hub::Hub& hub, Times times = {});
@@ -55,6 +58,7 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   void on_request(Exchange& exchange) override;
   void on_over(Exchange& exchange) override;
   void on_session_over(Session& session) override;
+  void on_stateless_over(Stateless& stateless) override;
 
   [[nodiscard]] std::optional<Answer> check_address(const Exchange& exchange) const;
   [[nodiscard]] Worker* worker_of(const Exchange& exchange);
@@ -63,6 +67,10 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   [[nodiscard]] Session* find_session(const Exchange& exchange, Answer& refusal);
   void on_post(Exchange& exchange);
   void initialize(Exchange& exchange, const jsonrpc::Envelope& message);
+
+  // Revision 2026-07-28: endpoint_stateless.cpp
+  void post_stateless(Exchange& exchange, const jsonrpc::Envelope& message);
+  [[nodiscard]] Result<Stateless*> stateless_of(const WorkerId& worker, const std::string& server);
   void arm_tick();
 
   event::Loop& loop_;
@@ -72,6 +80,12 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   /** Workers that are gone but for their exchanges. */
   std::map<Worker*, std::unique_ptr<Worker>> removed_;
   std::map<std::string, Entry, std::less<>> sessions_;
+  struct StatelessEntry {
+    std::unique_ptr<Stateless> front;
+    /** The hub's. */
+    StatelessClient* client = nullptr;
+  };
+  std::map<std::pair<WorkerId, std::string>, StatelessEntry> stateless_;
   event::Timer tick_;
   std::unique_ptr<WebServer> web_;
 };

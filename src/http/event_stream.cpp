@@ -18,7 +18,8 @@ void flatten(std::string& text) {
 }
 
 void EventStream::add(std::span<const std::string_view> message) {
-  auto event = fmt::format("id: {}\ndata: ", event_id({number_, first_ + events_.size()}));
+  auto event =
+      resumable_ ? fmt::format("id: {}\ndata: ", event_id({number_, first_ + events_.size()})) : std::string("data: ");
   const auto begin = event.size();
   std::size_t size = begin + 2;
   for (const auto part : message) {

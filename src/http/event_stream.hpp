@@ -18,7 +18,8 @@ namespace hal::http {
  */
 class EventStream {
  public:
-  explicit EventStream(std::uint64_t number) : number_(number) {}
+  /** `resumable`: a client may come back to it, so its events have ids. */
+  explicit EventStream(std::uint64_t number, bool resumable = true) : number_(number), resumable_(resumable) {}
 
   [[nodiscard]] std::uint64_t number() const { return number_; }
 
@@ -55,6 +56,7 @@ class EventStream {
 
  private:
   std::uint64_t number_;
+  bool resumable_;
   /** Sent before the events. */
   std::string prelude_;
   /** Texts of the events; the first one has the number first_. */

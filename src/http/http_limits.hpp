@@ -35,6 +35,10 @@ inline constexpr std::size_t client_high_bytes = std::size_t{1} << 20;
 /** A client with more than this to read loses notifications. */
 inline constexpr std::size_t client_notification_bytes = std::size_t{8} << 20;
 
+/** Pages of a server's list of tools that are read to learn which arguments headers must repeat, and the time for it;
+ * what is not known then is not checked. */
+inline constexpr std::size_t tools_pages = 64;
+inline constexpr auto tools_deadline = 10s;
 /** From the connection's start, or the end of its last request, to the whole of a request; then it is closed. */
 inline constexpr auto request_deadline = 60s;
 /** A client that takes no byte for so long is gone. */

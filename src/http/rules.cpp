@@ -19,11 +19,6 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-bool equal_in_any_case(std::string_view one, std::string_view other) {
-  return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                    [](char a, char b) { return lower(a) == lower(b); });
-}
-
 /** The part up to `end`, which `text` loses with it. */
 std::string_view take_until(std::string_view& text, char end) {
   const auto at = text.find(end);
@@ -63,6 +58,11 @@ bool is_refused(std::string_view parameters) {
 
 }  // namespace
 
+bool equal_in_any_case(std::string_view one, std::string_view other) {
+  return std::equal(one.begin(), one.end(), other.begin(), other.end(),
+                    [](char a, char b) { return lower(a) == lower(b); });
+}
+
 void Head::take(std::string_view name, std::string_view value) {
   const std::pair<std::string_view, std::optional<std::string_view>*> single[] = {
       {"Host", &host},
@@ -74,6 +74,8 @@ void Head::take(std::string_view name, std::string_view value) {
       {"Mcp-Session-Id", &session_id},
       {"MCP-Protocol-Version", &protocol_version},
       {"Last-Event-ID", &last_event_id},
+      {"Mcp-Method", &mcp_method},
+      {"Mcp-Name", &mcp_name},
   };
   for (const auto& [known, place] : single) {
     if (equal_in_any_case(name, known)) {
@@ -81,6 +83,14 @@ void Head::take(std::string_view name, std::string_view value) {
       *place = text::trim(value);
       return;
     }
+  }
+  constexpr std::string_view param = "Mcp-Param-";
+  if (equal_in_any_case(name.substr(0, param.size()), param)) {
+    name.remove_prefix(param.size());
+    doubled = doubled || std::any_of(mcp_params.begin(), mcp_params.end(),
+                                     [name](const auto& other) { return equal_in_any_case(other.first, name); });
+    mcp_params.emplace_back(name, text::trim(value));
+    return;
   }
   if (equal_in_any_case(name, "Accept")) {
     accept += has_accept ? "," : "";

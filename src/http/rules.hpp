@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 /** What MCP over HTTP demands of a request's headers. Pure: text in, decision out. */
 namespace hal::http {
@@ -19,6 +21,11 @@ struct Head {
   std::optional<std::string_view> session_id;
   std::optional<std::string_view> protocol_version;
   std::optional<std::string_view> last_event_id;
+  // Of revision 2026-07-28: what they mirror stands in the body too.
+  std::optional<std::string_view> mcp_method;
+  std::optional<std::string_view> mcp_name;
+  /** Mcp-Param-NAME: NAME as it comes, and the value. */
+  std::vector<std::pair<std::string_view, std::string_view>> mcp_params;
   /** The only one that may stand more than once. */
   std::string accept;
   bool has_accept = false;
@@ -46,7 +53,10 @@ struct Accepted {
 /** Content-Type: application/json, with any parameters but another charset than UTF-8. */
 [[nodiscard]] bool is_json(std::string_view content_type);
 
-/** A revision of the protocol that has this transport. */
+/** Compares names of headers. */
+[[nodiscard]] bool equal_in_any_case(std::string_view one, std::string_view other);
+
+/** A revision of the protocol that has this transport with its sessions. */
 [[nodiscard]] bool is_known_revision(std::string_view revision);
 
 /** The token after "Bearer ", or empty. */

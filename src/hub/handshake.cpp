@@ -57,6 +57,9 @@ Result<ClientHello> read_client_hello(std::string_view params) {
   ClientHello hello;
   hello.revision = std::move(*revision);
   hello.capabilities = json::dump(declared);
+  if (const auto* info = json::find(*object, "clientInfo"); info != nullptr && info->is_object()) {
+    hello.client_info = json::dump(*info);
+  }
   hello.roots = declares(declared, "roots");
   if (const auto* sampling = json::find(declared, "sampling"); sampling != nullptr && sampling->is_object()) {
     hello.sampling = true;

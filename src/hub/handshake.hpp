@@ -17,6 +17,8 @@ struct ClientHello {
   std::string revision;
   /** JSON text of capabilities. */
   std::string capabilities;
+  /** JSON text of clientInfo, or empty. */
+  std::string client_info;
   bool roots = false;
   bool sampling = false;
   bool sampling_tools = false;

@@ -8,6 +8,8 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,6 +23,19 @@ std::uint64_t realtime_usec() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
+/** One report of the two sides of a server. */
+link::ServerReport both(link::ServerReport legacy, link::ServerReport modern) {
+  legacy.traffic += modern.traffic;
+  legacy.sessions.insert(legacy.sessions.end(), std::make_move_iterator(modern.sessions.begin()),
+                         std::make_move_iterator(modern.sessions.end()));
+  if (legacy.server_info.empty()) {
+    legacy.protocol_version = std::move(modern.protocol_version);
+    legacy.server_info = std::move(modern.server_info);
+  }
+  legacy.last_activity_usec = std::max(legacy.last_activity_usec, modern.last_activity_usec);
+  return legacy;
+}
+
 }  // namespace
 
 Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
@@ -32,12 +47,17 @@ Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
                  changed_servers_.insert(server);
                  schedule_report();
                },
-               audit_},
+               audit_, [this](Server& legacy) -> Server& { return modern_of(legacy); }},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
       idle_(loop, "hub idle", [this] { on_idle_(); }) {}
 
-Hub::~Hub() = default;
+Hub::~Hub() {
+  for (const auto& [name, server] : servers_) {
+    server->leave_modern();
+  }
+  modern_.clear();  // while all that it tells of itself is there
+}
 
 // Workers.
 
@@ -84,10 +104,38 @@ void Hub::accept(const WorkerId& id, UniqueFd connection) {
 // Sessions.
 
 Result<Server*> Hub::on_session_opening(RelaySession& session, const std::string& name) {
-  return join(session, name);
+  return join(session, name, Side::legacy);
 }
 
-Result<Server*> Hub::join(Session& session, const std::string& name) {
+/** It has opened like any other; its first message tells that it is none of those the server knows. */
+Result<Server*> Hub::on_session_modern(RelaySession& session) {
+  auto& legacy = *session.server();
+  const auto worker = workers_.find(session.worker());
+  if (worker == workers_.end()) {
+    return Error{Errc::unavailable, "the worker is gone"};
+  }
+  auto& modern = modern_of(legacy);
+  if (auto added = modern.add(session, worker->second.access); !added) {
+    return added.error();
+  }
+  legacy.remove(session);
+  return &modern;
+}
+
+ModernServer& Hub::modern_of(Server& legacy) {
+  auto& modern = modern_[legacy.name()];
+  if (modern == nullptr) {
+    modern = std::make_unique<ModernServer>(context_, legacy);
+  }
+  return *modern;
+}
+
+ModernServer* Hub::find_modern(const std::string& name) const {
+  const auto found = modern_.find(name);
+  return found != modern_.end() ? found->second.get() : nullptr;
+}
+
+Result<Server*> Hub::join(Session& session, const std::string& name, Side side) {
   const auto worker = workers_.find(session.worker());
   const bool allowed = worker != workers_.end() && worker->second.servers.contains(name);
   const auto found = servers_.find(name);
@@ -95,14 +143,15 @@ Result<Server*> Hub::join(Session& session, const std::string& name) {
   if (!allowed || found == servers_.end()) {
     return Error{Errc::denied, fmt::format("no server {} for this worker", text::printable(name, 64))};
   }
-  if (auto added = found->second->add(session, worker->second.access); !added) {
+  Server& server = side == Side::modern ? modern_of(*found->second) : *found->second;
+  if (auto added = server.add(session, worker->second.access); !added) {
     return added.error();
   }
   log::info({{names::field_worker, session.worker().value},
              {names::field_session, session.session()},
              {names::field_server, name}},
             "worker {} opened a session with server {}", session.worker().value, name);
-  return found->second.get();
+  return &server;
 }
 
 void Hub::on_session_activity(RelaySession& session) {
@@ -115,7 +164,15 @@ void Hub::note_activity(const WorkerId& id) {
   }
 }
 
-Result<Server*> Hub::open(const WorkerId& id, const std::string& server, const MakeSession& make) {
+Result<Server*> Hub::open(const WorkerId& worker, const std::string& server, const MakeSession& make) {
+  return open(worker, server, make, Side::legacy);
+}
+
+Result<Server*> Hub::open_modern(const WorkerId& worker, const std::string& server, const MakeSession& make) {
+  return open(worker, server, make, Side::modern);
+}
+
+Result<Server*> Hub::open(const WorkerId& id, const std::string& server, const MakeSession& make, Side side) {
   const auto worker = workers_.find(id);
   if (worker == workers_.end() || stopping_) {
     return Error{Errc::unavailable, "the gateway does not serve this worker any more"};
@@ -124,7 +181,7 @@ Result<Server*> Hub::open(const WorkerId& id, const std::string& server, const M
     return Error{Errc::limit, "too many sessions of this worker"};
   }
   auto session = make({next_client_++});
-  auto joined = join(*session, server);
+  auto joined = join(*session, server, side);
   if (!joined) {
     return joined;
   }
@@ -179,6 +236,9 @@ void Hub::end_sessions(const std::function<bool(const Session&)>& which, const s
 void Hub::set_server(const link::ServerSet& message) {
   const auto found = servers_.find(message.name);
   if (found != servers_.end() && found->second->config().mode == message.mode) {
+    if (auto* modern = find_modern(message.name); modern != nullptr) {
+      modern->set_config(message);
+    }
     return found->second->set_config(message);
   }
   drop_server(message.name, "the server's mode was changed");
@@ -195,9 +255,13 @@ void Hub::drop_server(const std::string& name, const std::string& reason) {
     return;
   }
   auto* server = found->second.get();
+  const auto* modern = find_modern(name);
+  if (modern != nullptr) {
+    modern_.at(name)->shut_down(reason);
+  }
   server->shut_down(reason);
   for (const auto& [id, session] : sessions_) {
-    if (session->server() == server) {
+    if (session->server() == server || (modern != nullptr && session->server() == modern)) {
       session->detach(reason);
     }
   }
@@ -206,6 +270,8 @@ void Hub::drop_server(const std::string& name, const std::string& reason) {
       caller->detach(reason);
     }
   }
+  server->leave_modern();  // each has clients that are ways to the other
+  modern_.erase(name);
   servers_.erase(found);
   changed_servers_.erase(name);
 }
@@ -215,6 +281,9 @@ void Hub::attach(link::InstanceAttach message) {
   if (found == servers_.end()) {
     return to_daemon_(link::InstanceRelease{message.server, message.instance});
   }
+  if (ModernServer::is_ours(message.session)) {
+    return modern_of(*found->second).attach(std::move(message));
+  }
   found->second->attach(std::move(message));
 }
 
@@ -222,9 +291,18 @@ void Hub::gone(const link::InstanceGone& message) {
   if (const auto found = servers_.find(message.server); found != servers_.end()) {
     found->second->gone(message);
   }
+  if (auto* modern = find_modern(message.server); modern != nullptr) {
+    modern->gone(message);
+  }
 }
 
 void Hub::unavailable(const link::ServerUnavailable& message) {
+  if (ModernServer::is_ours(message.session)) {
+    if (auto* modern = find_modern(message.server); modern != nullptr) {
+      modern->unavailable(message);
+    }
+    return;
+  }
   if (const auto found = servers_.find(message.server); found != servers_.end()) {
     found->second->unavailable(message);
   }
@@ -276,6 +354,11 @@ link::GatewayHello Hub::hello() const {
       hello.instances.push_back({name, instance});
     }
   }
+  for (const auto& [name, modern] : modern_) {
+    for (auto& held : modern->held()) {
+      hello.instances.push_back(std::move(held));
+    }
+  }
   return hello;
 }
 
@@ -283,6 +366,9 @@ void Hub::daemon_returned() {
   for (const auto& [name, server] : servers_) {
     server->daemon_returned();
     changed_servers_.insert(name);
+  }
+  for (const auto& [name, modern] : modern_) {
+    modern->daemon_returned();
   }
   for (auto& [id, worker] : workers_) {
     worker.changed = true;
@@ -293,6 +379,9 @@ void Hub::daemon_returned() {
 void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
   stopping_ = true;
   on_idle_ = std::move(on_idle);
+  for (const auto& [name, modern] : modern_) {
+    modern->shut_down(reason);
+  }
   for (const auto& [name, server] : servers_) {
     server->shut_down(reason);
   }
@@ -325,7 +414,11 @@ void Hub::report() {
   last_report_ = loop_.now();
   for (const auto& name : std::exchange(changed_servers_, {})) {
     if (const auto found = servers_.find(name); found != servers_.end()) {
-      to_daemon_(found->second->report());
+      auto report = found->second->report();
+      if (auto* modern = find_modern(name); modern != nullptr) {
+        report = both(std::move(report), modern->report());
+      }
+      to_daemon_(std::move(report));
     }
   }
   for (auto& [id, worker] : workers_) {

@@ -2,6 +2,7 @@
 
 #include "event/sources.hpp"
 #include "hub/caller.hpp"
+#include "hub/modern_server.hpp"
 #include "hub/relay_session.hpp"
 #include "hub/server.hpp"
 #include "io/listener.hpp"
@@ -54,6 +55,8 @@ class Hub final : private RelaySession::Listener {
    * the session must name from then on. Errc::denied: no such server for this worker, Errc::limit: one too many.
    */
   [[nodiscard]] Result<Server*> open(const WorkerId& worker, const std::string& server, const MakeSession& make);
+  /** The same for a client of revision 2026-07-28, which begins without a handshake. */
+  [[nodiscard]] Result<Server*> open_modern(const WorkerId& worker, const std::string& server, const MakeSession& make);
   /** Destroys the session, which has ended or is not wanted any more. From the loop, never from inside a server. */
   void close(Session& session);
   /** The worker did something in a session of open(). */
@@ -75,11 +78,19 @@ class Hub final : private RelaySession::Listener {
   };
 
   Result<Server*> on_session_opening(RelaySession& session, const std::string& server) override;
+  Result<Server*> on_session_modern(RelaySession& session) override;
   void on_session_activity(RelaySession& session) override;
   void on_session_over(RelaySession& session) override { close(session); }
 
   void accept(const WorkerId& id, UniqueFd connection);
-  [[nodiscard]] Result<Server*> join(Session& session, const std::string& server);
+  /** Which of the two sides of a server a client speaks to. */
+  enum class Side { legacy, modern };
+  [[nodiscard]] Result<Server*> open(const WorkerId& worker, const std::string& server, const MakeSession& make,
+                                     Side side);
+  [[nodiscard]] Result<Server*> join(Session& session, const std::string& server, Side side);
+  [[nodiscard]] ModernServer& modern_of(Server& legacy);
+  /** The modern side of a server, if anybody has used it. */
+  [[nodiscard]] ModernServer* find_modern(const std::string& server) const;
   void end_sessions(const std::function<bool(const Session&)>& which, const std::string& reason);
   void drop_server(const std::string& name, const std::string& reason);
   void finish_call(ClientId caller, std::uint64_t call, Result<std::string> result);
@@ -93,6 +104,7 @@ class Hub final : private RelaySession::Listener {
   ServerContext context_;
   std::map<WorkerId, Worker> workers_;
   std::map<std::string, std::unique_ptr<Server>> servers_;
+  std::map<std::string, std::unique_ptr<ModernServer>> modern_;
   std::map<ClientId, std::unique_ptr<Session>> sessions_;
   std::map<ClientId, std::unique_ptr<Caller>> callers_;
   std::uint64_t next_client_ = 1;

@@ -22,6 +22,14 @@ inline constexpr std::size_t opening_line_bytes = 4096;
 inline constexpr auto instance_deadline = 30s;
 /** A server's answer to initialize. Interpreters load slowly on a busy machine. */
 inline constexpr auto handshake_deadline = 60s;
+/** A process's answer to server/discover. Who stays silent for so long speaks an older revision. */
+inline constexpr auto discover_deadline = 15s;
+/** When a server that did not say so itself, but ended or stayed silent, is asked again what it speaks. */
+inline constexpr auto discover_again = 10min;
+/** Before a stream of notifications that broke is opened once more. */
+inline constexpr auto listen_again = 5s;
+/** A call that waits for a client's answers (requestState of an "input_required" result). */
+inline constexpr auto input_deadline = 10min;
 /** A cancelled request's entry is kept for its late answer; afterwards the answer is an unknown one, and dropped too.
  */
 inline constexpr auto cancelled_deadline = 60s;
@@ -45,6 +53,12 @@ inline constexpr std::size_t questions_open = 64;
 inline constexpr std::size_t tasks_per_session = 256;
 /** Answers of one batch that are kept until the last one has come; further ones go out by themselves. */
 inline constexpr std::size_t batch_answer_bytes = std::size_t{8} << 20;
+/** Sets of capabilities that one client may speak with at once to a server of an older revision. */
+inline constexpr std::size_t capability_sets = 8;
+/** Streams of notifications (subscriptions/listen) of one client at such a server. */
+inline constexpr std::size_t listens_per_client = 64;
+/** Answers that came while their call waited for its client, of one client. */
+inline constexpr std::size_t early_answer_bytes = std::size_t{8} << 20;
 /** Resources one session may subscribe to. */
 inline constexpr std::size_t subscriptions_per_session = 256;
 /** Lines of garbage from one server that are logged in one period; the rest is counted. */

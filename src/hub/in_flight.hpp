@@ -24,6 +24,8 @@ enum class Purpose {
   await_task,
   /** The same, for a list of tasks, of which the client gets its own. */
   list_tasks,
+  /** A client's stream of notifications (subscriptions/listen), open until either side ends it. */
+  listen,
   /** A client's, whose success also counts in Subscriptions. */
   subscribe,
   unsubscribe,
@@ -35,7 +37,8 @@ enum class Purpose {
 
 /** Whether the server can be told that nobody waits for the answer. */
 [[nodiscard]] constexpr bool is_cancellable(Purpose purpose) {
-  return purpose == Purpose::forward || purpose == Purpose::await_task || purpose == Purpose::list_tasks;
+  return purpose == Purpose::forward || purpose == Purpose::await_task || purpose == Purpose::list_tasks ||
+         purpose == Purpose::listen;
 }
 
 struct Request {
@@ -49,6 +52,8 @@ struct Request {
   std::string task_id;
   /** The answer is to name a new task. */
   bool makes_task = false;
+  /** Log messages are wanted with it. */
+  bool logs = false;
   /** Nobody waits any more; only the answer's arrival is awaited, to be dropped. */
   bool cancelled = false;
   std::optional<Clock::time_point> deadline;

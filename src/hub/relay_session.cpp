@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "base/names.hpp"
 #include "base/text.hpp"
+#include "hub/era.hpp"
 #include "hub/handshake.hpp"
 #include "hub/hub_limits.hpp"
 #include "json/json.hpp"
@@ -99,6 +100,17 @@ void RelaySession::on_message(const jsonrpc::Envelope& message, std::string_view
   if (!batches_.empty() && message.method() == "notifications/cancelled" &&
       batches_.give_up(jsonrpc::id_key(message.request_id)) == OpenBatches::Verdict::complete) {
     send_complete_batch();
+  }
+  if (!spoken_ && message.kind == jsonrpc::Kind::request) {
+    spoken_ = true;
+    if (opens_modern(message)) {
+      const auto modern = listener_.on_session_modern(*this);
+      if (!modern) {
+        fail(message.id, jsonrpc::internal_error, modern.error().message);
+        return end(modern.error().message);
+      }
+      server_ = *modern;
+    }
   }
   server_->from_client(*this, message, line);
 }

@@ -25,6 +25,9 @@ class RelaySession final : public Session {
     virtual ~Listener() = default;
     /** The server this session may talk to, which knows it from then on; or why not, as the client shall read it. */
     virtual Result<Server*> on_session_opening(RelaySession& session, const std::string& server) = 0;
+    /** Its first request is one of revision 2026-07-28: the server that speaks it, which knows the session from then
+     * on. */
+    virtual Result<Server*> on_session_modern(RelaySession& session) = 0;
     virtual void on_session_activity(RelaySession& session) = 0;
     /** Once, from the loop: the connection is done with. The server has not been told yet. */
     virtual void on_session_over(RelaySession& session) = 0;
@@ -65,6 +68,8 @@ class RelaySession final : public Session {
   Listener& listener_;
   Server* server_ = nullptr;
   OpenBatches batches_;
+  /** Its first request has come, which tells the revision. */
+  bool spoken_ = false;
   bool held_ = false;
   /** It has more to read than it should: nothing is read from it until it has. */
   bool slow_ = false;

@@ -1,6 +1,7 @@
 #include "hub/server.hpp"
 
 #include "base/text.hpp"
+#include "hub/legacy_bridge.hpp"
 #include "hub/session_server.hpp"
 #include "hub/shared_server.hpp"
 #include "jsonrpc/code.hpp"
@@ -24,6 +25,33 @@ constexpr std::size_t max_told_tool_bytes = 128;
 
 Server::Server(ServerContext& context, link::ServerSet config) : context_(context), config_(std::move(config)) {}
 
+Server::~Server() = default;
+
+void Server::set_config(link::ServerSet config) {
+  if (modern_only_ != nullptr && config.configuration != config_.configuration) {
+    modern_only_->end_all("the server's configuration has changed");  // it may be another program
+    modern_only_.reset();
+  }
+  config_ = std::move(config);
+}
+
+void Server::client_drained(Client& client) {
+  if (modern_only_ != nullptr) {
+    modern_only_->client_drained(client);
+  }
+}
+
+void Server::turn_modern(Client& client, const std::string& initialize) {
+  if (modern_only_ == nullptr) {
+    modern_only_ = std::make_unique<ModernOnly>(*this, context_.modern_of(*this), context_.loop);
+  }
+  modern_only_->from_client(client, jsonrpc::scan(initialize), initialize);
+}
+
+void Server::leave_modern() {
+  modern_only_.reset();
+}
+
 link::ServerReport Server::report() {
   changed_ = false;
   link::ServerReport report;
@@ -40,6 +68,9 @@ link::ServerReport Server::report() {
 }
 
 Result<void> Server::add(Client& client, std::shared_ptr<const Access> access) {
+  if (access == nullptr) {
+    return do_add(client);
+  }
   if (config_.max_sessions != 0 && accounts_.size() >= config_.max_sessions) {
     return Error{Errc::limit, fmt::format("server {} has {} sessions, its limit", name(), accounts_.size())};
   }
@@ -55,14 +86,24 @@ Result<void> Server::add(Client& client, std::shared_ptr<const Access> access) {
 void Server::remove(Client& client) {
   touch();
   do_remove(client);
+  if (modern_only_ != nullptr) {
+    modern_only_->remove(client.id());
+  }
   auto node = accounts_.extract(client.id());
+  if (node.empty()) {
+    return;
+  }
   for (auto& closed : node.mapped().close_all(context_.loop.now(), "gone")) {
     audit(std::move(closed.entry));
   }
 }
 
 void Server::from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) {
-  auto& account = accounts_.at(client.id());
+  auto* known = account_of(client);
+  if (known == nullptr) {
+    return do_from_client(client, message, line);
+  }
+  auto& account = *known;
   account.traffic.received_bytes += line.size();
   traffic_.received_bytes += line.size();
   touch();
@@ -71,6 +112,9 @@ void Server::from_client(Client& client, const jsonrpc::Envelope& message, std::
   }
   if (message.kind == jsonrpc::Kind::notification && message.method() == "notifications/cancelled") {
     (void)settle(account, message.request_id, "cancelled", false);
+  }
+  if (modern_only_ != nullptr) {
+    return modern_only_->from_client(client, message, line);
   }
   do_from_client(client, message, line);
 }
@@ -105,19 +149,28 @@ void Server::refuse(Client& client, Account& account, const jsonrpc::Envelope& c
   const auto text = fmt::format("Tool {} of server {} may not be called: {}.",
                                 text::printable(jsonrpc::unescape(call.name), max_told_tool_bytes), name(), why);
   // Who asks for a task understands only a task or an error.
-  const auto line = call.task.empty()
-                        ? jsonrpc::result_response(
-                              call.id, fmt::format(R"({{"content":[{{"type":"text","text":{}}}],"isError":true}})",
-                                                   jsonrpc::quote(text)))
-                        : jsonrpc::error_response(call.id, jsonrpc::invalid_params, text);
+  const auto line = call.task.empty() ? jsonrpc::result_response(call.id, refusal_result(text))
+                                      : jsonrpc::error_response(call.id, jsonrpc::invalid_params, text);
   const std::array parts{std::string_view(line)};
   respond(client, call.id, parts, "refused");
+}
+
+std::string Server::refusal_result(const std::string& text) const {
+  return fmt::format(R"({{"content":[{{"type":"text","text":{}}}],"isError":true}})", jsonrpc::quote(text));
+}
+
+void Server::give_up(Client& client, std::string_view id, std::string_view outcome) {
+  if (auto* account = account_of(client)) {
+    (void)settle(*account, id, outcome, false);
+  }
 }
 
 void Server::pass_answer(Client& client, std::string_view id, const jsonrpc::Envelope& message, std::string_view line) {
   auto* account = account_of(client);
   if (account == nullptr) {
-    return;
+    jsonrpc::Splice splice(line);
+    splice.replace(message.id, id);
+    return client.respond(id, splice.parts());
   }
   const bool is_error = message.kind == jsonrpc::Kind::error;
   if (is_error) {
@@ -148,9 +201,9 @@ void Server::ask(Client& client, Parts message) {
 }
 
 void Server::fail(Client& client, std::string_view id, int code, const std::string& message) {
-  count_error();
   if (auto* account = account_of(client)) {
     ++account->traffic.errors;
+    count_error();
   }
   const auto line = jsonrpc::error_response(id, code, message);
   const std::array parts{std::string_view(line)};
@@ -176,8 +229,8 @@ void Server::count_sent(const Client& client, Parts message) {
   for (const auto part : message) {
     bytes += part.size();
   }
-  traffic_.sent_bytes += bytes;
   if (auto* account = account_of(client)) {
+    traffic_.sent_bytes += bytes;
     account->traffic.sent_bytes += bytes;
   }
 }

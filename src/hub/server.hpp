@@ -19,6 +19,9 @@
 
 namespace hal::hub {
 
+class ModernOnly;
+class Server;
+
 /** What a server needs of the hub. */
 struct ServerContext {
   event::Loop& loop;
@@ -26,23 +29,29 @@ struct ServerContext {
   /** A counter has changed since the last report. */
   std::function<void(const std::string& server)> on_changed;
   AuditLog& audit;
+  /** The side of a server that speaks revision 2026-07-28. */
+  std::function<Server&(Server& legacy)> modern_of;
 };
 
 /** One MCP server as its clients see it; the two modes are its two implementations. Owned by the hub. */
 class Server {
  public:
   Server(ServerContext& context, link::ServerSet config);
-  virtual ~Server() = default;
+  virtual ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   [[nodiscard]] const std::string& name() const { return config_.name; }
+  [[nodiscard]] std::size_t sessions() const { return accounts_.size(); }
   [[nodiscard]] const link::ServerSet& config() const { return config_; }
-  virtual void set_config(link::ServerSet config) { config_ = std::move(config); }
+  virtual void set_config(link::ServerSet config);
   /** The counters; the next change is announced again. */
   [[nodiscard]] link::ServerReport report();
 
-  /** A new session, before its first message. Errc::limit: one too many. */
+  /**
+   * A new session, before its first message. Errc::limit: one too many. Without `access` it is the way of another
+   * Server to this one: rules, counters and audit are there, and not here too.
+   */
   [[nodiscard]] Result<void> add(Client& client, std::shared_ptr<const Access> access);
   /** The client is gone: what it waits for is cancelled at the server. */
   void remove(Client& client);
@@ -53,7 +62,12 @@ class Server {
   [[nodiscard]] virtual bool takes_batches(const Client& client) const = 0;
 
   /** The client has read all that was delivered. */
-  virtual void client_drained(Client& client) { (void)client; }
+  virtual void client_drained(Client& client);
+
+  /** Whether its program refuses `initialize`, and clients get by its modern side. */
+  [[nodiscard]] bool is_modern_only() const { return modern_only_ != nullptr; }
+  /** The modern side is going to be destroyed. */
+  void leave_modern();
 
   virtual void attach(link::InstanceAttach instance) = 0;
   virtual void gone(const link::InstanceGone& news) = 0;
@@ -69,8 +83,10 @@ class Server {
   virtual void do_remove(Client& client) = 0;
   virtual void do_from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) = 0;
 
+  /** The result of a tools/call that is refused. */
+  [[nodiscard]] virtual std::string refusal_result(const std::string& text) const;
+
   [[nodiscard]] ServerContext& context() { return context_; }
-  [[nodiscard]] std::uint64_t sessions() const { return accounts_.size(); }
 
   // All that goes to clients goes through these, which count it.
 
@@ -83,8 +99,14 @@ class Server {
   void answer(Client& client, std::string_view id, std::string_view result);
   void count_error();
   void set_identity(std::string protocol_version, std::string server_info);
+  /** The program has refused `initialize`, which this line is, as one of the modern revision does. */
+  void turn_modern(Client& client, const std::string& initialize);
+  /** A request of the client's that is ended without an answer. */
+  void give_up(Client& client, std::string_view id, std::string_view outcome);
 
  private:
+  friend class LegacyBridge;
+
   void touch();
   void changed();
   /** Whether a request may go on; else it has been answered. */
@@ -101,6 +123,8 @@ class Server {
   ServerContext& context_;
   link::ServerSet config_;
   std::unordered_map<ClientId, Account> accounts_;
+  /** Set once turn_modern() was called. */
+  std::unique_ptr<ModernOnly> modern_only_;
   /** Of all sessions, those that have ended too. */
   link::Traffic traffic_;
   std::uint64_t last_activity_usec_ = 0;

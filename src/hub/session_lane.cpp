@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "hub/era.hpp"
 #include "hub/handshake.hpp"
 #include "hub/hub_limits.hpp"
 #include "jsonrpc/code.hpp"
@@ -24,7 +25,7 @@ SessionLane::SessionLane(SessionServer& server, ServerContext& context, Client& 
 SessionLane::~SessionLane() = default;
 
 void SessionLane::from_client(const jsonrpc::Envelope& message, std::string_view line) {
-  if (message.kind == jsonrpc::Kind::request && !admit(message)) {
+  if (message.kind == jsonrpc::Kind::request && !admit(message, line)) {
     return;
   }
   if (message.kind == jsonrpc::Kind::notification && message.method() == "notifications/cancelled") {
@@ -39,7 +40,7 @@ void SessionLane::from_client(const jsonrpc::Envelope& message, std::string_view
   hold(line);
 }
 
-bool SessionLane::admit(const jsonrpc::Envelope& message) {
+bool SessionLane::admit(const jsonrpc::Envelope& message, std::string_view line) {
   const auto client = client_.id();
   if (in_flight_.find_of(client, jsonrpc::id_key(message.id))) {
     server_.fail(client_, message.id, jsonrpc::invalid_request, "a request with this id is in flight");
@@ -53,6 +54,7 @@ bool SessionLane::admit(const jsonrpc::Envelope& message) {
   }
   if (message.method() == "initialize") {
     initialize_id_ = message.id;
+    initialize_line_ = line;
   }
   Request request;
   request.purpose = Purpose::forward;
@@ -140,6 +142,12 @@ void SessionLane::on_response(const jsonrpc::Envelope& message, std::string_view
   (void)in_flight_.take(*number);
   if (!initialize_id_.empty() && message.id == initialize_id_) {
     initialize_id_.clear();
+    const auto initialize = std::exchange(initialize_line_, {});
+    if (message.kind == jsonrpc::Kind::error && refuses_legacy(message.outcome)) {
+      slot_.release();
+      fail_requests(jsonrpc::internal_error, fmt::format("server {} is asked anew", server_.name()));
+      return server_.turn_modern(client_, initialize);
+    }
     if (auto hello = read_server_hello(message.outcome)) {
       revision_ = hello->revision;
       server_.set_identity(std::move(hello->revision), std::move(hello->server_info));

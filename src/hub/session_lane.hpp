@@ -37,7 +37,7 @@ class SessionLane final : private InstanceSlot::Listener {
   void on_instance_unavailable(const std::string& reason) override;
   void on_instance_retry() override {}
 
-  [[nodiscard]] bool admit(const jsonrpc::Envelope& message);
+  [[nodiscard]] bool admit(const jsonrpc::Envelope& message, std::string_view line);
   void send(std::string_view line);
   void hold(std::string_view line);
   void on_response(const jsonrpc::Envelope& message, std::string_view line);
@@ -54,8 +54,9 @@ class SessionLane final : private InstanceSlot::Listener {
   /** Lines that wait for the process, in order. */
   std::deque<std::string> held_;
   std::size_t held_bytes_ = 0;
-  /** The id of the client's initialize, whose answer tells who the server is. */
+  /** The client's initialize, whose answer tells who the server is, until that comes. */
   std::string initialize_id_;
+  std::string initialize_line_;
   std::string revision_;
   event::Timer deadline_;
 };

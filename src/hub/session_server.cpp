@@ -33,6 +33,7 @@ bool SessionServer::takes_batches(const Client& client) const {
 
 void SessionServer::client_drained(Client& client) {
   lanes_.at(client.id())->client_drained();
+  Server::client_drained(client);
 }
 
 void SessionServer::attach(link::InstanceAttach instance) {

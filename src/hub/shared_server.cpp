@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "hub/era.hpp"
 #include "hub/hub_limits.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
@@ -150,6 +151,9 @@ void SharedServer::start_handshake() {
 
 void SharedServer::finish_handshake(const Envelope& message) {
   handshaking_ = false;
+  if (message.kind == jsonrpc::Kind::error && refuses_legacy(message.outcome)) {
+    return hand_over_to_modern();
+  }
   if (message.kind == jsonrpc::Kind::error) {
     return refuse_handshake(jsonrpc::internal_error, fmt::format("refused to initialize: {}", message.outcome));
   }
@@ -166,6 +170,35 @@ void SharedServer::finish_handshake(const Envelope& message) {
     restore_state();
   }
   advance();
+}
+
+/**
+ * The program speaks the modern revision only. This process, opened with `initialize`, is of no use; without an idle
+ * timeout the daemon would only start another one like it.
+ */
+void SharedServer::hand_over_to_modern() {
+  log::info({{names::field_server, name()}}, "server {} refuses to initialize: it is asked in revision {}", name(),
+            modern_revision);
+  if (config().idle_timeout_ms != 0) {
+    slot_.release();
+  }
+  std::vector<std::pair<Client*, std::string>> waiting;
+  for (auto& [id, seat] : seats_) {
+    if (seat.hello && seat.greeted) {
+      seat.client->end("the server has become another program");
+    } else if (seat.hello) {
+      const auto info = seat.hello->client_info.empty() ? "" : R"(,"clientInfo":)" + seat.hello->client_info;
+      waiting.emplace_back(seat.client, jsonrpc::request(std::exchange(seat.initialize_id, {}), "initialize",
+                                                         fmt::format(R"({{"protocolVersion":{},"capabilities":{}{}}})",
+                                                                     jsonrpc::quote(seat.hello->revision),
+                                                                     seat.hello->capabilities, info)));
+    }
+    seat.hello.reset();
+  }
+  fail_all_held("has become another program");
+  for (const auto& [client, line] : waiting) {
+    turn_modern(*client, line);
+  }
 }
 
 /** The process is of no use; the next client's initialize gets another one. */

@@ -88,6 +88,7 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
   void start_handshake();
   void finish_handshake(const Envelope& message);
   void refuse_handshake(int code, const std::string& reason);
+  void hand_over_to_modern();
   void fail_initializes(int code, const std::string& reason);
   void restore_state();
   void answer_initialize(Seat& seat);

@@ -203,6 +203,31 @@ TEST_F(Relay, a_new_session_is_told_of_subscriptions_and_log_level_again) {
   }
 }
 
+/** Revision 2026-07-28 has no handshake to be repeated, and its streams end with the connection. */
+TEST_F(Relay, a_client_without_a_handshake_goes_on_after_a_restart_of_the_gateway) {
+  const std::string meta = R"("_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"})";
+  const auto ask = [&meta](const std::string& id, const std::string& method) {
+    return "{\"jsonrpc\":\"2.0\",\"id\":" + id + ",\"method\":\"" + method + "\",\"params\":{" + meta + "}}\n";
+  };
+  session_ = gateway_->session();
+  ASSERT_TRUE(session_);
+  for (const auto& line : {ask("1", "server/discover"), ask("2", "subscriptions/listen"), ask("3", "tools/call")}) {
+    ASSERT_TRUE(relay_.in.write(line));
+    ASSERT_EQ(session_.line(), line);
+  }
+  ASSERT_TRUE(session_.write(result("1")));
+  ASSERT_EQ(relay_.out.line(), result("1"));
+  session_.close();
+  EXPECT_EQ(relay_.out.line(), lost("2"));
+  EXPECT_EQ(relay_.out.line(), lost("3"));
+  session_ = gateway_->session();
+  ASSERT_TRUE(session_);
+  ASSERT_TRUE(relay_.in.write(ask("2", "subscriptions/listen")));
+  EXPECT_EQ(session_.line(), ask("2", "subscriptions/listen"));
+  ASSERT_TRUE(session_.write(result("2")));
+  EXPECT_EQ(relay_.out.line(), result("2"));
+}
+
 TEST_F(Relay, survives_many_breaks_in_the_middle_of_long_lines) {
   shake_hands();
   const std::string down = long_line(std::size_t{1} << 20, 'd');
