@@ -34,6 +34,10 @@ REVISIONS = ["2025-06-18", "2025-11-25", "2026-07-28"]
 OURS = {"HAL-9000 shared": "shared", "HAL-9000 session": "session"}
 # The fixture's own HTTP as a remote server behind the gateway.
 REMOTES = {"remote shared": "shared", "remote session": "session"}
+# In front of the same server, but it speaks only revisions that the client does not. A process a session: the suite's
+# requests say they can do now this and now that, and a process is told once.
+TRANSLATING = "HAL-9000 translating"
+FIRST_WITHOUT_HANDSHAKE = "2026-07-28"
 PEERS = ["supergateway --stateful", "mcp-proxy"]
 START_SECONDS = 30
 SUITE_SECONDS = 100
@@ -90,7 +94,7 @@ def stop(process):
 
 
 @contextlib.contextmanager
-def directly(suite, _build, log):
+def directly(suite, _build, log, _revision):
     process = subprocess.Popen([*suite.fixture, "--http"], stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
     try:
         yield process.stdout.readline().strip()
@@ -99,11 +103,15 @@ def directly(suite, _build, log):
         process.stdout.close()
 
 
-def ours(mode, program=None):
-    """`program` tells what the gateway starts; by default the fixture."""
+def translated(suite, revision):
+    return [*suite.fixture, "--legacy" if revision >= FIRST_WITHOUT_HANDSHAKE else "--modern"]
+
+
+def ours(mode, program=lambda suite, _revision: suite.fixture):
+    """`program` tells what the gateway starts."""
     @contextlib.contextmanager
-    def through_gateway(suite, build, log):
-        gateway = Gateway(build, mode, program or suite.fixture, log)
+    def through_gateway(suite, build, log, revision):
+        gateway = Gateway(build, mode, program(suite, revision), log)
         proxy = Proxy(gateway.port, gateway_path, gateway.token)
         try:
             yield proxy.url
@@ -118,11 +126,11 @@ def ours(mode, program=None):
 
 def remote(mode):
     @contextlib.contextmanager
-    def through_gateway(suite, build, log):
-        with directly(suite, build, log) as url:
+    def through_gateway(suite, build, log, revision):
+        with directly(suite, build, log, revision) as url:
             settings = json.dumps({"url": url, "transport": "http", "headers": {}, "timeout_ms": 60_000, "proxy": ""})
             script = f"(echo '{settings}'; exec cat) | {build}/src/remote/hal9000-remote fixture"
-            with ours(mode, ["/bin/sh", "-c", script])(suite, build, log) as through:
+            with ours(mode, lambda *_: ["/bin/sh", "-c", script])(suite, build, log, revision) as through:
                 yield through
 
     return through_gateway
@@ -135,7 +143,7 @@ def free_port():
 
 def peer(name, arguments):
     @contextlib.contextmanager
-    def through_peer(suite, _build, log):
+    def through_peer(suite, _build, log, _revision):
         port = free_port()
         command = [*suite.program(name), *arguments(port, suite.fixture)]
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=suite.environment)
@@ -158,6 +166,7 @@ WAYS = {
     "direct": directly,
     **{name: ours(mode) for name, mode in OURS.items()},
     **{name: remote(mode) for name, mode in REMOTES.items()},
+    TRANSLATING: ours("session", translated),
     PEERS[0]: peer("supergateway", lambda port, fixture: [
         "--stdio", " ".join(fixture), "--outputTransport", "streamableHttp", "--stateful", "--port", str(port)]),
     PEERS[1]: peer("mcp-proxy", lambda port, fixture: [
@@ -166,7 +175,7 @@ WAYS = {
 
 
 def measure(suite, build, way, revision, log, scenario=None):
-    with WAYS[way](suite, build, log) as url:
+    with WAYS[way](suite, build, log, revision) as url:
         return suite.run(url, revision, scenario)
 
 

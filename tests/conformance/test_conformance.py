@@ -11,7 +11,9 @@ import run
 
 BUILD = pathlib.Path(os.environ["HAL_BUILD_DIR"])
 LOGS = pathlib.Path(os.environ.get("HAL_CHECK_LOGS", BUILD))
-SPOKEN = ["2025-06-18", "2025-11-25"]
+# A server that asks by requests does not choose the keys of inputRequests, which two scenarios name; a third one gives a
+# process that has to start 600 ms.
+UNTRANSLATABLE = {"input-required-result-basic-elicitation", "input-required-result-ignore-extra-params", "server-stateless"}
 
 
 @functools.cache
@@ -36,16 +38,24 @@ def test_fixture_has_everything(revision):
     assert not bad(scores), complaints
 
 
-@pytest.mark.parametrize("revision", SPOKEN)
+@pytest.mark.parametrize("revision", run.REVISIONS)
 @pytest.mark.parametrize("way", [*run.OURS, *run.REMOTES])
 def test_same_as_direct(way, revision):
     direct, _ = measured("direct", revision)
     ours, complaints = measured(way, revision)
     assert set(ours) == set(direct)
-    assert bad(ours) == bad(direct), complaints
+    # hal9000-remote does not repeat arguments in headers (Mcp-Param-*).
+    known = {"http-custom-header-server-validation"} if way in run.REMOTES else set()
+    assert {name: score for name, score in bad(ours).items() if name not in known} == bad(direct), complaints
     # A server behind stdio has no stream of HTTP that it could close early.
-    fewer = {name for name in ours if ours[name].passed != direct[name].passed}
-    assert fewer <= {"server-sse-polling"}, fewer
+    fewer = {name for name in ours if ours[name].passed < direct[name].passed}
+    assert fewer <= {"server-sse-polling"} | known, fewer
+
+
+@pytest.mark.parametrize("revision", run.REVISIONS)
+def test_translated(revision):
+    scores, complaints = measured(run.TRANSLATING, revision)
+    assert set(bad(scores)) <= (UNTRANSLATABLE if revision == run.FIRST_WITHOUT_HANDSHAKE else set()), complaints
 
 
 @pytest.mark.parametrize("way", run.PEERS)
@@ -55,8 +65,8 @@ def test_better_than_peers(way):
 
 
 def test_table_is_current():
-    """Its lines of what is spoken; run.py --peers --write makes it new."""
+    """Its lines of the server that speaks all revisions; run.py --peers --write makes it new."""
     ways = ["direct", *run.OURS]
-    for revision in SPOKEN:
+    for revision in run.REVISIONS:
         cells = [run.summary(measured(way, revision)[0]) for way in ways]
         assert re.search(rf"(?m)^\| {revision} \| {re.escape(' | '.join(cells))} \|", run.DOCUMENT.read_text()), cells
