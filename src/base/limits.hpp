@@ -27,6 +27,8 @@ inline constexpr std::size_t engine_body_bytes = std::size_t{16} << 20;
 /** Workers of one owner and in all, until quotas are configured. */
 inline constexpr std::size_t workers_per_owner = 64;
 inline constexpr std::size_t workers_total = 256;
+/** Warm workers: each costs a container and some MiB for tmux. */
+inline constexpr std::size_t warm_workers = 64;
 /** Programs at once in one worker. */
 inline constexpr std::size_t execs_per_worker = 64;
 /** Open streams of output: each is a connection to the engine and two descriptors, until its reader closes it. */

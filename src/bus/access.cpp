@@ -10,12 +10,15 @@ constexpr std::string_view manager = "org.hal9000.Manager1";
 constexpr std::string_view worker = "org.hal9000.Worker1";
 constexpr std::string_view server = "org.hal9000.Server1";
 constexpr std::string_view parent = "org.hal9000.Parent1";
+constexpr std::string_view pool = "org.hal9000.Pool1";
 constexpr std::string_view job = "org.hal9000.Job1";
 constexpr std::string_view log_control = "org.freedesktop.LogControl1";
 
 constexpr std::string_view spawn = "org.hal9000.spawn";
+constexpr std::string_view claim = "org.hal9000.claim";
 constexpr std::string_view manage_any_worker = "org.hal9000.manage-any-worker";
 constexpr std::string_view attach_any_worker = "org.hal9000.attach-any-worker";
+constexpr std::string_view manage_pool = "org.hal9000.manage-pool";
 constexpr std::string_view manage_servers = "org.hal9000.manage-servers";
 constexpr std::string_view call_server = "org.hal9000.call-server";
 constexpr std::string_view manage_daemon = "org.hal9000.manage-daemon";
@@ -50,6 +53,13 @@ constexpr AccessRule rules[] = {
     {server, "Restart", Access::action, manage_servers},
     {server, "Start", Access::action, manage_servers},
     {server, "Stop", Access::action, manage_servers},
+
+    {pool, "Claim", Access::action, claim},
+    {pool, "Cleanup", Access::action, manage_pool},
+    {pool, "Configure", Access::action, manage_pool},
+    {pool, "Drain", Access::action, manage_pool},
+    {pool, "Scale", Access::action, manage_pool},
+    {pool, "Warm", Access::action, manage_pool},
 
     {parent, "RestartChroma", Access::action, manage_daemon},
 

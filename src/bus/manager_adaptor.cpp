@@ -17,23 +17,6 @@ namespace hal::bus {
 
 namespace {
 
-/** Of one user; each holds a container being made. */
-constexpr std::size_t max_spawning_per_user = 16;
-
-/** Counts one spawn until it is destroyed; null if there are too many. */
-std::shared_ptr<void> begin_spawn(const std::shared_ptr<std::map<uid_t, std::size_t>>& spawning, uid_t user) {
-  auto& count = (*spawning)[user];
-  if (count >= max_spawning_per_user) {
-    return nullptr;
-  }
-  ++count;
-  return {spawning.get(), [spawning, user](void*) {
-            if (--(*spawning)[user] == 0) {
-              spawning->erase(user);
-            }
-          }};
-}
-
 /** The worker of this id; else of this name, by `caller`, for root by anyone. */
 Result<WorkerId> find_worker(const worker::Registry& registry, uid_t caller, const std::string& id_or_name) {
   if (const auto* worker = registry.find(WorkerId{id_or_name})) {
@@ -117,32 +100,13 @@ void ManagerAdaptor::run(const Reply<Values...>& reply, Then then) {
   guard(reply, [&] { context_.calls.authorised(getObject(), interface_name, std::nullopt, reply, std::move(then)); });
 }
 
-void ManagerAdaptor::spawn(const Reply<sdbus::ObjectPath>& reply, Result<SpawnOptions> options) {
-  if (!options) {
-    reply.fail(options.error());
+void ManagerAdaptor::spawn(const Reply<sdbus::ObjectPath>& reply, Result<worker::SpawnRequest> request) {
+  if (!request) {
+    reply.fail(request.error());
     return;
   }
-  const auto shared = std::make_shared<SpawnOptions>(std::move(*options));
-  run(reply, [&registry = context_.registry, spawning = spawning_, shared, reply](uid_t caller) {
-    if (shared->claim == Claim::require) {
-      reply.fail({Errc::unavailable, "no warm worker"});
-      return;
-    }
-    auto counted = begin_spawn(spawning, caller);
-    if (!counted) {
-      reply.fail(
-          {Errc::limit, fmt::format("{} workers of yours are being made, which is the limit", max_spawning_per_user)});
-      return;
-    }
-    shared->request.owner = caller;
-    registry.spawn(std::move(shared->request), [reply, counted = std::move(counted)](const Result<WorkerId>& id) {
-      if (id) {
-        reply.succeed(sdbus::ObjectPath{worker_path(*id)});
-      } else {
-        reply.fail(id.error());
-      }
-    });
-  });
+  run(reply, [&spawner = context_.spawner, reply, shared = std::make_shared<worker::SpawnRequest>(std::move(*request))](
+                 uid_t caller) { spawner.spawn(reply, std::move(*shared), caller); });
 }
 
 void ManagerAdaptor::Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::string workspace, Options options) {
@@ -156,7 +120,7 @@ void ManagerAdaptor::Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::strin
     auto values = to_values(options);
     auto read = values ? read_spawn_options(std::move(*values)) : values.error();
     if (read) {
-      read->request.workspace = std::move(*path);
+      read->workspace = std::move(*path);
     }
     spawn(reply, std::move(read));
   });
@@ -174,7 +138,7 @@ void ManagerAdaptor::SpawnAt(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::U
     auto values = to_values(options);
     auto read = values ? read_spawn_options(std::move(*values)) : values.error();
     if (read) {
-      read->request.directory = std::move(fd);
+      read->directory = std::move(fd);
     }
     spawn(reply, std::move(read));
   });

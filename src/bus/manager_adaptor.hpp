@@ -6,13 +6,11 @@
 #include "bus/options.hpp"
 #include "bus/published.hpp"
 #include "bus/reply.hpp"
+#include "bus/spawner.hpp"
 #include "worker/registry.hpp"
-
-#include <sys/types.h>
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,6 +24,7 @@ struct ManagerContext {
   worker::Registry& registry;
   Calls& calls;
   Jobs& jobs;
+  Spawner& spawner;
 };
 
 /** org.hal9000.Manager1, and the ObjectManager of all objects. */
@@ -46,12 +45,10 @@ class ManagerAdaptor final
   static constexpr const char* interface_name = org::hal9000::Manager1_adaptor::INTERFACE_NAME;
   using Options = std::map<std::string, sdbus::Variant>;
   using Row = sdbus::Struct<std::string, std::string, std::string, std::uint32_t, std::int64_t, sdbus::ObjectPath>;
-  /** Spawns under way, by user. */
-  using Spawning = std::map<uid_t, std::size_t>;
 
   template <class... Values, class Then>
   void run(const Reply<Values...>& reply, Then then);
-  void spawn(const Reply<sdbus::ObjectPath>& reply, Result<SpawnOptions> options);
+  void spawn(const Reply<sdbus::ObjectPath>& reply, Result<worker::SpawnRequest> request);
   [[nodiscard]] Published::Snapshot snapshot() const;
 
   void Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::string workspace, Options options) override;
@@ -68,7 +65,6 @@ class ManagerAdaptor final
   std::vector<std::string> Features() override;
 
   ManagerContext context_;
-  std::shared_ptr<Spawning> spawning_ = std::make_shared<Spawning>();
   Published published_;
 };
 

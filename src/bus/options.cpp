@@ -156,18 +156,18 @@ worker::Network take_network(OptionReader& reader) {
   return worker::Network::parent;
 }
 
-Claim take_claim(OptionReader& reader) {
+worker::Claim take_claim(OptionReader& reader) {
   const auto claim = reader.take<std::string>("claim");
   if (claim == "require") {
-    return Claim::require;
+    return worker::Claim::require;
   }
   if (claim == "never") {
-    return Claim::never;
+    return worker::Claim::never;
   }
   if (claim && *claim != "prefer") {
     reader.refuse("claim", R"("prefer", "require" or "never")");
   }
-  return Claim::prefer;
+  return worker::Claim::prefer;
 }
 
 std::optional<std::vector<std::string>> take_servers(OptionReader& reader) {
@@ -224,10 +224,9 @@ void take_command(OptionReader& reader, worker::SpawnRequest& request) {
 
 }  // namespace
 
-Result<SpawnOptions> read_spawn_options(Values values) {
+Result<worker::SpawnRequest> read_spawn_options(Values values) {
   OptionReader reader(std::move(values));
-  SpawnOptions options;
-  auto& request = options.request;
+  worker::SpawnRequest request;
   request.name = take_name(reader, "name");
   request.profile = take_name(reader, "profile");
   request.image = take_image(reader);
@@ -240,11 +239,40 @@ Result<SpawnOptions> read_spawn_options(Values values) {
   request.servers = take_servers(reader);
   request.request_id = take_request_id(reader);
   request.wait = reader.take<bool>("wait").value_or(true);
-  options.claim = take_claim(reader);
+  request.claim = take_claim(reader);
   if (const auto finished = reader.finish(); !finished) {
     return finished.error();
   }
-  return options;
+  return request;
+}
+
+Result<worker::SpawnRequest> read_claim_options(Values values) {
+  if (values.contains("claim")) {
+    return Error{Errc::invalid_argument, "option \"claim\" must be left out here"};
+  }
+  values.emplace("claim", "require");
+  return read_spawn_options(std::move(values));
+}
+
+Result<worker::Pool::Change> read_pool_settings(Values values) {
+  OptionReader reader(std::move(values));
+  worker::Pool::Change change;
+  change.min = reader.take<std::uint32_t>("min");
+  change.max = reader.take<std::uint32_t>("max");
+  if (const auto idle_timeout = reader.take<std::uint64_t>("idle_timeout_usec")) {
+    if (*idle_timeout > static_cast<std::uint64_t>(std::chrono::microseconds::max().count())) {
+      reader.refuse("idle_timeout_usec", "a time");
+    } else {
+      change.idle_timeout = std::chrono::microseconds(*idle_timeout);
+    }
+  }
+  if (const auto finished = reader.finish(); !finished) {
+    return finished.error();
+  }
+  if (!change.min && !change.max && !change.idle_timeout) {
+    return Error{Errc::invalid_argument, "at least one of min, max and idle_timeout_usec must be given"};
+  }
+  return change;
 }
 
 Result<AttachOptions> read_attach_options(Values values) {

@@ -2,6 +2,7 @@
 
 #include "base/result.hpp"
 #include "bus/value.hpp"
+#include "worker/pool.hpp"
 #include "worker/runtime.hpp"
 #include "worker/worker.hpp"
 
@@ -27,21 +28,17 @@ inline constexpr std::uint32_t default_stop_timeout_ms = 10'000;
 /** The least a container engine takes. */
 inline constexpr std::uint64_t min_memory_bytes = std::uint64_t{6} << 20;
 
-/** Whether a warm worker shall be taken. */
-enum class Claim { prefer, require, never };
-
-struct SpawnOptions {
-  /** Without owner and place. */
-  worker::SpawnRequest request;
-  Claim claim = Claim::prefer;
-};
-
 struct AttachOptions {
   worker::TerminalSize size;
   std::string term = "xterm-256color";
 };
 
-[[nodiscard]] Result<SpawnOptions> read_spawn_options(Values values);
+/** Without owner and place. */
+[[nodiscard]] Result<worker::SpawnRequest> read_spawn_options(Values values);
+/** The same for what must be a claim and need not say so. */
+[[nodiscard]] Result<worker::SpawnRequest> read_claim_options(Values values);
+/** At least one setting; whether they fit together is the pool's to say. */
+[[nodiscard]] Result<worker::Pool::Change> read_pool_settings(Values values);
 [[nodiscard]] Result<AttachOptions> read_attach_options(Values values);
 [[nodiscard]] Result<worker::ExecRequest> read_exec_options(std::vector<std::string> argv, Values values);
 [[nodiscard]] Result<worker::LogOptions> read_log_options(Values values);

@@ -10,8 +10,10 @@
 #include "bus/log_control.hpp"
 #include "bus/manager_adaptor.hpp"
 #include "bus/parent_adaptor.hpp"
+#include "bus/pool_adaptor.hpp"
 #include "bus/server_adaptor.hpp"
 #include "bus/signals.hpp"
+#include "bus/spawner.hpp"
 #include "bus/worker_adaptor.hpp"
 #include "event/sources.hpp"
 
@@ -36,6 +38,7 @@ class Service::Impl {
   void worker_changed(const WorkerId& id) { mark(changed_workers_, id); }
   void server_changed(const std::string& name) { mark(changed_servers_, name); }
   void parent_changed() { mark(parent_changed_); }
+  void pool_changed() { mark(pool_changed_); }
   void manager_changed() { mark(manager_changed_); }
 
  private:
@@ -58,15 +61,18 @@ class Service::Impl {
   Calls calls_;
   Leases leases_;
   Jobs jobs_;
+  Spawner spawner_;
   LogControl log_control_;
   ManagerAdaptor manager_;
   ParentAdaptor parent_;
+  PoolAdaptor pool_;
   std::map<WorkerId, std::unique_ptr<WorkerAdaptor>> workers_;
   std::map<std::string, std::unique_ptr<ServerAdaptor>> servers_;
 
   std::set<WorkerId> changed_workers_;
   std::set<std::string> changed_servers_;
   bool parent_changed_ = false;
+  bool pool_changed_ = false;
   bool manager_changed_ = false;
   bool jobs_changed_ = false;
   /** Objects whose end may have come in one of their own methods; freed before the next message is looked at. */
@@ -82,9 +88,11 @@ Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>
       calls_(connection, authoriser_),
       leases_(loop, [this](const WorkerId& id) { give_back(id); }),
       jobs_(loop, *connection, calls_, job_events()),
+      spawner_(parts.registry),
       log_control_(*connection, authoriser_),
-      manager_(*connection, {parts.daemon, parts.registry, calls_, jobs_}),
+      manager_(*connection, {parts.daemon, parts.registry, calls_, jobs_, spawner_}),
       parent_(*connection, parts.parent, calls_),
+      pool_(*connection, parts.pool, spawner_, calls_, jobs_),
       flush_(
           loop, "bus changes", [this] { flush(); }, event::Priority::urgent) {
   for (const auto* worker : parts_.registry.all()) {
@@ -168,6 +176,9 @@ void Service::Impl::flush() {
   if (std::exchange(parent_changed_, false)) {
     parent_.publish();
   }
+  if (std::exchange(pool_changed_, false)) {
+    pool_.publish();
+  }
   if (std::exchange(manager_changed_, false)) {
     manager_.publish();
   }
@@ -221,6 +232,10 @@ void Service::on_server_removed(const std::string& name) {
 
 void Service::on_parent_changed() {
   impl_->parent_changed();
+}
+
+void Service::on_pool_changed() {
+  impl_->pool_changed();
 }
 
 void Service::on_daemon_changed() {

@@ -4,6 +4,7 @@
 #include "bus/backend.hpp"
 #include "event/loop.hpp"
 #include "worker/parent.hpp"
+#include "worker/pool.hpp"
 #include "worker/registry.hpp"
 
 #include <memory>
@@ -21,6 +22,7 @@ class Service {
   struct Parts {
     worker::Registry& registry;
     worker::Parent& parent;
+    worker::Pool& pool;
     ServerControl& servers;
     DaemonControl& daemon;
   };
@@ -44,6 +46,7 @@ class Service {
   void on_server_changed(const std::string& name);
   void on_server_removed(const std::string& name);
   void on_parent_changed();
+  void on_pool_changed();
   /** State or engine. */
   void on_daemon_changed();
 

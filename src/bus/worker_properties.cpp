@@ -41,6 +41,7 @@ Published::Snapshot WorkerAdaptor::snapshot() const {
       {"Workspace", worker.workspace},
       {"ContainerId", worker.container.value},
       {"Pid", std::to_string(worker.pid)},
+      {"CreatedUSec", std::to_string(worker.created_usec)},
       {"Servers", fmt::format("{}", worker.servers)},
       {"MemoryMax", std::to_string(worker.limits.memory_bytes)},
       {"CPUMax", fmt::format("{}", worker.limits.cpus)},

@@ -50,6 +50,7 @@ class CommandLine {
     add_changes();
     add_terminal_text();
     add_servers();
+    add_pool();
     add_system();
   }
 
@@ -136,6 +137,7 @@ class CommandLine {
   void add_changes();
   void add_terminal_text();
   void add_servers();
+  void add_pool();
   void add_system();
 
   Error usage_error(const CLI::ParseError& error) const {
@@ -367,6 +369,38 @@ void CommandLine::add_servers() {
   add_parsed(logs.app, "-n,--lines", logs.options->lines, parse_number<std::uint32_t>, "The last N lines", "N");
   logs.app->add_flag("--json", logs.options->json, "Print a JSON document a line");
   runs(logs, server_logs);
+}
+
+void CommandLine::add_pool() {
+  const auto pool = add_verb<ListOptions>(app_, "pool", "Look at and control the pool of warm workers");
+  pool.app->require_subcommand(0, 1);
+  add_listing_flags(pool.app, *pool.options);
+  runs_group(pool, show_pool);
+
+  const auto status = add_verb<ListOptions>(*pool.app, "status", "Show it (default)");
+  add_listing_flags(status.app, *status.options);
+  runs(status, show_pool);
+
+  const auto scale = add_verb<PoolScaleOptions>(*pool.app, "scale", "Set how many workers are kept warm; ends a drain");
+  add_parsed(scale.app, "--min,MIN", scale.options->min, parse_number<std::uint32_t>, "Always so many", "N");
+  add_parsed(scale.app, "--max,MAX", scale.options->max, parse_number<std::uint32_t>, "Demand may raise it to so many",
+             "N");
+  add_parsed(scale.app, "--idle-timeout", scale.options->idle_timeout, parse_duration,
+             "Keep more than are needed for so long: 90s, 5m", "TIME");
+  scale.app->footer("The settings outlive the daemon and go before its configuration:  claudy pool scale 2 8");
+  runs(scale, scale_pool);
+
+  const auto warm = add_verb<PoolWarmOptions>(*pool.app, "warm", "Make workers now and wait for them; ends a drain");
+  add_parsed(warm.app, "N", warm.options->count, parse_number<std::uint32_t>,
+             "Until so many are warm (default: the pool's max)", "");
+  runs(warm, warm_pool);
+
+  const auto drain =
+      add_verb<Global>(*pool.app, "drain", "Remove all warm workers and make no more, until warm or scale");
+  runs(drain, [](const Global& global, const Global&) { return drain_pool(global); });
+  const auto cleanup =
+      add_verb<Global>(*pool.app, "cleanup", "Remove at once the warm workers that are too many, too old or of no use");
+  runs(cleanup, [](const Global& global, const Global&) { return clean_pool(global); });
 }
 
 void CommandLine::add_system() {

@@ -64,6 +64,10 @@ Method parent_method(std::string member) {
   return {names::parent_path, std::string(parent_interface), std::move(member)};
 }
 
+Method pool_method(std::string member) {
+  return {names::pool_path, std::string(pool_interface), std::move(member)};
+}
+
 Method server_method(std::string_view name, std::string member) {
   return {server_path(name), std::string(server_interface), std::move(member)};
 }
@@ -120,6 +124,7 @@ Result<json> snapshot(Bus& bus) {
   json workers = json::array();
   json servers = json::array();
   json parent = json::object();
+  json pool = json::object();
   for (const auto& [path, interfaces] : objects->items()) {
     for (const auto& [interface, values] : interfaces.items()) {
       if (interface == worker_interface) {
@@ -129,12 +134,17 @@ Result<json> snapshot(Bus& bus) {
         servers.push_back(printed_keys(values));
       } else if (interface == parent_interface) {
         parent = printed_keys(values);
+      } else if (interface == pool_interface) {
+        pool = printed_keys(values);
       }
     }
   }
   sort_by(workers, "created_usec");
   sort_by(servers, "name");
-  return json{{"workers", std::move(workers)}, {"servers", std::move(servers)}, {"parent", std::move(parent)}};
+  return json{{"workers", std::move(workers)},
+              {"servers", std::move(servers)},
+              {"parent", std::move(parent)},
+              {"pool", std::move(pool)}};
 }
 
 std::string text_of(const json& object, const char* key) {

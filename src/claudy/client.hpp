@@ -17,10 +17,13 @@ inline constexpr std::string_view manager_interface = "org.hal9000.Manager1";
 inline constexpr std::string_view worker_interface = "org.hal9000.Worker1";
 inline constexpr std::string_view server_interface = "org.hal9000.Server1";
 inline constexpr std::string_view parent_interface = "org.hal9000.Parent1";
+inline constexpr std::string_view pool_interface = "org.hal9000.Pool1";
+inline constexpr std::string_view job_interface = "org.hal9000.Job1";
 
 [[nodiscard]] Method manager_method(std::string member);
 [[nodiscard]] Method worker_method(const std::string& path, std::string member);
 [[nodiscard]] Method parent_method(std::string member);
+[[nodiscard]] Method pool_method(std::string member);
 /** `name` need not exist. */
 [[nodiscard]] Method server_method(std::string_view name, std::string member);
 
@@ -36,7 +39,7 @@ inline constexpr std::string_view parent_interface = "org.hal9000.Parent1";
 
 /**
  * All objects at one moment, with printed keys: "workers", an array, oldest first, each with its "path" as well;
- * "servers", an array by name; "parent", an object.
+ * "servers", an array by name; "parent" and "pool", objects.
  */
 [[nodiscard]] Result<nlohmann::json> snapshot(Bus& bus);
 

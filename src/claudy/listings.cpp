@@ -204,6 +204,7 @@ Result<json> read_status(Bus& bus) {
   }
   json status = std::move(*manager);
   status["parent"] = std::move((*all)["parent"]);
+  status["pool"] = std::move((*all)["pool"]);
   status["servers"] = std::move(servers);
   status["workers"] = count_states((*all)["workers"]);
   return status;
@@ -221,6 +222,11 @@ std::string with_reason(const std::string& state, const std::string& reason) {
   return reason.empty() ? state : fmt::format("{} ({})", state, reason);
 }
 
+std::string pool_line(const json& pool) {
+  return with_reason(fmt::format("{} of {} warm", number_of(pool, "warm"), number_of(pool, "target")),
+                     text_of(pool, "reason"));
+}
+
 std::string status_text(const json& status) {
   const auto engine = status.value("engine", json::object());
   const auto parent = status.value("parent", json::object());
@@ -232,6 +238,7 @@ std::string status_text(const json& status) {
              {"parent", with_reason(text_of(parent, "state"), text_of(parent, "reason"))},
              {"chroma", text_of(parent, "chroma_health")},
              {"workers", counted(status.value("workers", json::object()))},
+             {"pool", pool_line(status.value("pool", json::object()))},
          }) +
          "\n" + server_table(status.value("servers", json::array()));
 }
@@ -246,7 +253,8 @@ Result<int> list_workers(const Global& global, const WorkerListOptions& options)
     }
     json workers = json::array();
     for (auto& worker : (*everything)["workers"]) {
-      if (all || number_of(worker, "owner") == ::geteuid()) {
+      const bool own = number_of(worker, "owner") == ::geteuid() && text_of(worker, "state") != "warm";
+      if (all || own) {
         workers.push_back(std::move(worker));
       }
     }

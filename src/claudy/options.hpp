@@ -106,6 +106,17 @@ struct CaptureOptions {
   std::uint32_t lines = 0;
 };
 
+struct PoolScaleOptions {
+  std::optional<std::uint32_t> min;
+  std::optional<std::uint32_t> max;
+  std::optional<std::chrono::milliseconds> idle_timeout;
+};
+
+struct PoolWarmOptions {
+  /** Unset: the pool's max. */
+  std::optional<std::uint32_t> count;
+};
+
 struct ServerCallOptions {
   std::string name;
   std::string tool;

@@ -44,6 +44,15 @@ namespace hal::claudy {
 [[nodiscard]] Result<int> change_daemon(const Global& global, const std::string& verb);
 [[nodiscard]] Result<int> show_daemon(const Global& global, const ListOptions& options);
 
+// pool_verbs.cpp
+[[nodiscard]] Result<int> show_pool(const Global& global, const ListOptions& options);
+[[nodiscard]] Result<int> scale_pool(const Global& global, const PoolScaleOptions& options);
+/** Waits until so many are warm. */
+[[nodiscard]] Result<int> warm_pool(const Global& global, const PoolWarmOptions& options);
+/** Waits until none is left. */
+[[nodiscard]] Result<int> drain_pool(const Global& global);
+[[nodiscard]] Result<int> clean_pool(const Global& global);
+
 // server_verbs.cpp
 [[nodiscard]] Result<int> list_tools(const Global& global, const ShowOptions& options);
 /** A tool, or a method of MCP where there is a slash in it. */

@@ -1,5 +1,6 @@
 #include "daemon/config.hpp"
 
+#include "base/limits.hpp"
 #include "base/text.hpp"
 #include "build_config.hpp"
 #include "daemon/toml_reader.hpp"
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -178,6 +180,26 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
   return value.error("unknown key");
 }
 
+Result<void> pool_value(const TomlValue& value, std::string_view key, worker::PoolSettings& pool) {
+  constexpr std::uint64_t longest_seconds = std::uint64_t{365} * 24 * 3600;
+  std::uint64_t number = 0;
+  if (key != "min" && key != "max" && key != "idle_timeout") {
+    return value.error("unknown key");
+  }
+  if (auto read = value.into(number); !read) {
+    return read;
+  }
+  if (key == "idle_timeout") {
+    pool.idle_timeout = std::chrono::seconds(std::min(number, longest_seconds));
+    return number <= longest_seconds ? Result<void>() : value.error("must be at most a year, in seconds");
+  }
+  if (number > limits::warm_workers) {
+    return value.error(fmt::format("must be at most {}", limits::warm_workers));
+  }
+  (key == "min" ? pool.min : pool.max) = static_cast<std::uint32_t>(number);
+  return {};
+}
+
 /** One table of the settings to one part of the configuration. */
 Result<void> main_value(const TomlValue& value, std::string_view section, std::string_view key, Config& config) {
   const std::string path = section.empty() ? std::string(key) : fmt::format("{}.{}", section, key);
@@ -207,6 +229,9 @@ Result<void> main_value(const TomlValue& value, std::string_view section, std::s
   }
   if (path == "worker.profile") {
     return to_name(value, config.worker.default_profile);
+  }
+  if (section == "pool") {
+    return pool_value(value, key, config.worker.pool);
   }
   return value.error("unknown key");
 }
@@ -251,6 +276,10 @@ Result<void> read_profile(const std::string& file, Config& config) {
 Result<void> check(const Config& config) {
   if (!config.worker.profiles.contains(config.worker.default_profile)) {
     return Error{Errc::invalid_argument, "worker.profile: there is no profile " + config.worker.default_profile};
+  }
+  if (config.worker.pool.min > config.worker.pool.max) {
+    return Error{Errc::invalid_argument,
+                 fmt::format("pool.min: {} is more than pool.max, {}", config.worker.pool.min, config.worker.pool.max)};
   }
   for (const auto& [name, profile] : config.worker.profiles) {
     if (profile.image.empty() || profile.command.empty()) {

@@ -106,6 +106,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
                    return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
                  },
                  [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
+      pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
+      pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
@@ -123,7 +125,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                     log::critical({}, "the bus is gone: {}", reason);
                     loop_.exit(1);
                   }),
-      service_(loop, connection_, {registry_, parent_, server_control_, *this}),
+      service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
       stop_deadline_(loop, "stop deadline",
@@ -147,6 +149,10 @@ Daemon::Daemon(event::Loop& loop, Options options)
   data_plane_.set_on_gateway([this](auto network) { http_socket_.on_gateway(std::move(network)); });
   registry_.set_listener(this);
   parent_.set_listener(this);
+  pool_.set_listener(this);
+  if (!pressure_.watching()) {
+    pool_.without_pressure();
+  }
   engine_.set_listener(this);
   supervisor_.apply(config_.mcp.servers);
   data_plane_.start();
@@ -200,6 +206,8 @@ Result<void> Daemon::apply_config() {
   settings_.default_profile = config_.worker.default_profile;
   settings_.owners = config_.worker.owners;
   settings_.other_owners = config_.worker.other_owners;
+  settings_.pool = config_.worker.pool;
+  pool_.look_at_image();
   data_plane_.on_grants_changed();
   log::set_max_level(config_.log_level);
   for (const auto& note : config_.mcp.notes) {
@@ -246,7 +254,7 @@ std::string Daemon::state() const {
     return "starting";
   }
   const bool well = engine_.up() && parent_.state() == worker::Parent::State::running && data_plane_.connected();
-  return well ? "running" : "degraded";
+  return well && !pool_.status().degraded ? "running" : "degraded";
 }
 
 bus::EngineStatus Daemon::engine() const {
@@ -273,12 +281,14 @@ std::string Daemon::status() const {
   const auto workers = registry_.all();
   const auto running = std::count_if(workers.begin(), workers.end(),
                                      [](const auto* worker) { return worker->state == worker::State::running; });
+  const auto pool = pool_.status();
+  const std::string warm = pool.degraded ? "; pool: " + pool.reason : fmt::format(" and {} warm", pool.warm);
   const std::string engine = engine_.up()
                                  ? fmt::format("engine {} (API {})", engine_.info().version, engine_.info().api_version)
                                  : fmt::format("no engine: {}", engine_reason_);
   const std::string parent =
       parent_.state() == worker::Parent::State::running ? "" : fmt::format("; parent: {}", parent_.reason());
-  return fmt::format("{} {} running, {}/{} MCP servers, {}{}", running, running == 1 ? "worker" : "workers",
+  return fmt::format("{} {} running{}, {}/{} MCP servers, {}{}", running, running == 1 ? "worker" : "workers", warm,
                      running_servers, servers.size(), engine, parent);
 }
 
@@ -298,13 +308,24 @@ void Daemon::reconciled(const Result<void>& result) {
   } else {
     data_plane_.on_workers_reconciled();
   }
-  parent_.reconcile([this](const Result<void>& made) { become_ready(made ? "" : "without the parent container"); });
+  parent_.reconcile([this](const Result<void>& made) {
+    pool_.start();
+    become_ready(made ? "" : "without the parent container");
+  });
+}
+
+std::string Daemon::missing() const {
+  if (!engine_.up()) {
+    return "the container engine is not reachable";
+  }
+  return parent_.container().value.empty() ? "the parent container is not running" : "";
 }
 
 void Daemon::on_engine_down(const Error& reason) {
   engine_reason_ = reason.message;
   log::error({{names::field_message_id, names::message_id_engine_lost}}, "container engine: {}", reason.message);
   parent_.on_engine_down();
+  pool_.look();
   become_ready("without the container engine");
   status_changed();
 }
@@ -312,6 +333,10 @@ void Daemon::on_engine_down(const Error& reason) {
 void Daemon::on_container_event(const worker::ContainerEvent& event) {
   registry_.on_container_event(event);
   parent_.on_container_event(event);
+}
+
+void Daemon::on_image_event() {
+  pool_.look_at_image();
 }
 
 void Daemon::on_worker_added(const worker::Worker& worker) {
@@ -339,6 +364,15 @@ void Daemon::on_gateway_socket(const worker::Worker& worker, UniqueFd listening)
   data_plane_.on_gateway_socket(worker, std::move(listening));
 }
 
+void Daemon::on_worker_claimed(const worker::Worker& worker) {
+  data_plane_.on_worker_claimed(worker);
+}
+
+void Daemon::on_pool_changed() {
+  service_.on_pool_changed();
+  status_changed();
+}
+
 void Daemon::on_parent_changed() {
   service_.on_parent_changed();
   status_changed();
@@ -358,6 +392,7 @@ void Daemon::on_namespace(bool available) {
   if (available) {
     registry_.on_parent_replaced();
   }
+  pool_.look_at_image();
 }
 
 void Daemon::on_server_added(const server::Server& server) {

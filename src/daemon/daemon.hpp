@@ -13,9 +13,11 @@
 #include "event/sources.hpp"
 #include "host/binder.hpp"
 #include "host/net_socket.hpp"
+#include "host/pressure.hpp"
 #include "host/usage.hpp"
 #include "server/supervisor.hpp"
 #include "worker/live_parent.hpp"
+#include "worker/live_pool.hpp"
 #include "worker/live_registry.hpp"
 
 #include <memory>
@@ -31,6 +33,7 @@ namespace hal::daemon {
 class Daemon final : private worker::Runtime::Listener,
                      private worker::Registry::Listener,
                      private worker::Parent::Listener,
+                     private worker::Pool::Listener,
                      private server::Supervisor::Listener,
                      private bus::DaemonControl {
  public:
@@ -49,15 +52,19 @@ class Daemon final : private worker::Runtime::Listener,
   void on_engine_up(const worker::EngineInfo& info) override;
   void on_engine_down(const Error& reason) override;
   void on_container_event(const worker::ContainerEvent& event) override;
+  void on_image_event() override;
   // Workers.
   void on_worker_added(const worker::Worker& worker) override;
   void on_worker_changed(const worker::Worker& worker) override;
   void on_worker_removed(const WorkerId& id) override;
   void on_limit_hit(const WorkerId& id, std::string_view what) override;
   void on_gateway_socket(const worker::Worker& worker, UniqueFd listening) override;
+  void on_worker_claimed(const worker::Worker& worker) override;
   // The parent.
   void on_parent_changed() override;
   void on_namespace(bool available) override;
+  // The pool.
+  void on_pool_changed() override;
   // MCP servers.
   void on_server_added(const server::Server& server) override;
   void on_server_changed(const server::Server& server) override;
@@ -77,6 +84,8 @@ class Daemon final : private worker::Runtime::Listener,
                                                  Done<void> done) override;
 
   void reconciled(const Result<void>& result);
+  /** What is missing for making a worker, or empty. */
+  [[nodiscard]] std::string missing() const;
   void become_ready(std::string_view how);
   void stop();
   Result<void> apply_config();
@@ -101,6 +110,8 @@ class Daemon final : private worker::Runtime::Listener,
   ChromaHeartbeat heartbeat_;
   worker::LiveParent parent_;
   worker::LiveRegistry registry_;
+  worker::LivePool pool_;
+  host::PressureWatch pressure_;
   bool units_;
   std::unique_ptr<server::Launcher> launcher_;
   DataPlane data_plane_;

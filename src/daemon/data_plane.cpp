@@ -206,6 +206,12 @@ void DataPlane::on_grants_changed() {
   }
 }
 
+void DataPlane::on_worker_claimed(const worker::Worker& worker) {
+  if (connected() && known_.contains(worker.id)) {
+    add_worker(worker, UniqueFd());  // before its command can connect
+  }
+}
+
 void DataPlane::serve_http(const std::string& network, UniqueFd listening) {
   send(link::HttpListen{network, std::move(listening)});
 }

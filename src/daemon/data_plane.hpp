@@ -67,6 +67,7 @@ class DataPlane final : private link::DaemonEndListener {
 
   // What the registry and the supervisor report, for the gateway.
   void on_gateway_socket(const worker::Worker& worker, UniqueFd listening);
+  void on_worker_claimed(const worker::Worker& worker);
   void on_worker_changed(const worker::Worker& worker);
   void on_worker_removed(const WorkerId& id);
   /** All workers are known now: the gateway may forget those that are not among them. */

@@ -126,6 +126,12 @@ void Client::on_container_event(const worker::ContainerEvent& event) {
   }
 }
 
+void Client::on_image_event() {
+  if (listener_ != nullptr) {
+    listener_->on_image_event();
+  }
+}
+
 Error Client::unavailable(const std::string& what) const {
   return {Errc::unavailable,
           fmt::format("{}: the container engine is not available: {}", what, connection_.reason().message)};

@@ -115,6 +115,24 @@ std::size_t Connection::on_events(std::string_view bytes) {
   }
 }
 
+/**
+ * A stream of its own: one filter cannot ask for our containers' events and for all images'. Its lines are hints and
+ * not read; its end, while the other stream goes on, only makes news of images come later.
+ */
+void Connection::listen_for_images() {
+  constexpr const char filter[] = R"({"event":["import","load","pull","tag"],"type":["image"]})";
+  auto spec = request_to(options_, "GET", fmt::format("{}/events?filters={}", prefix_, curl::escape(filter)));
+  spec.deadlines.answer = options_.ping_deadline;
+  curl::Request::Callbacks callbacks;
+  callbacks.on_data = [this](std::string_view bytes) {
+    const auto size = bytes.size();
+    listener_.on_image_event();
+    return size;
+  };
+  callbacks.on_done = [](const Result<curl::Response>&) {};
+  images_ = std::make_unique<curl::Request>(multi_, std::move(spec), std::move(callbacks));
+}
+
 void Connection::beat() {
   auto spec = request_to(options_, "GET", "/_ping");
   spec.deadlines.total = options_.ping_deadline;
@@ -136,12 +154,14 @@ void Connection::go_up() {
   told_down_ = false;
   up_since_ = std::chrono::steady_clock::now();
   heartbeat_.arm(options_.heartbeat);
+  listen_for_images();
   listener_.on_connection_up();
 }
 
 void Connection::go_down(Error reason) {
   request_.reset();
   events_.reset();
+  images_.reset();
   ping_.reset();
   heartbeat_.disarm();
   // An engine that keeps failing right after it came up must not be asked ten times a second.

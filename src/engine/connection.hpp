@@ -29,6 +29,7 @@ class Connection {
     /** Once after each time it was up, and once if the first attempt fails. */
     virtual void on_connection_down(const Error& reason) = 0;
     virtual void on_container_event(const worker::ContainerEvent& event) = 0;
+    virtual void on_image_event() = 0;
 
    protected:
     ~Listener() = default;
@@ -60,6 +61,7 @@ class Connection {
   void listen();
   void on_listening(const curl::Response& response);
   std::size_t on_events(std::string_view bytes);
+  void listen_for_images();
   void beat();
   void go_up();
   void go_down(Error reason);
@@ -80,6 +82,7 @@ class Connection {
   EventReader reader_;
   std::unique_ptr<curl::Request> request_;
   std::unique_ptr<curl::Request> events_;
+  std::unique_ptr<curl::Request> images_;
   std::unique_ptr<curl::Request> ping_;
   event::Timer retry_;
   event::Timer heartbeat_;

@@ -48,8 +48,17 @@ int on_time(sd_event_source*, std::uint64_t, void* userdata) {
   return guarded(userdata, [](SourceState& state) { state.on_event(); });
 }
 
-int on_defer(sd_event_source*, void* userdata) {
-  return guarded(userdata, [](SourceState& state) { state.on_event(); });
+/** A source that only the loop holds goes after its one event. */
+void end_floating(sd_event_source* source) {
+  if (sd_event_source_get_floating(source) > 0) {
+    (void)sd_event_source_set_floating(source, 0);
+  }
+}
+
+int on_defer(sd_event_source* source, void* userdata) {
+  const int result = guarded(userdata, [](SourceState& state) { state.on_event(); });
+  end_floating(source);  // of post()
+  return result;
 }
 
 int on_signal(sd_event_source*, const struct signalfd_siginfo*, void* userdata) {
@@ -58,9 +67,7 @@ int on_signal(sd_event_source*, const struct signalfd_siginfo*, void* userdata) 
 
 int on_child(sd_event_source* source, const siginfo_t* info, void* userdata) {
   const int result = guarded(userdata, [info](SourceState& state) { state.on_child(*info); });
-  if (sd_event_source_get_floating(source) > 0) {
-    (void)sd_event_source_set_floating(source, 0);  // abandoned: only the loop held it, with the child's descriptor
-  }
+  end_floating(source);  // abandoned, with the child's descriptor
   return result;
 }
 

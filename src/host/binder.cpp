@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,10 +24,13 @@ namespace {
 
 using process::TaskOutput;
 
-/** First byte of an opened directory's text; then the user's group, the path and a note for the log, each after a zero
- * byte. */
+/** First byte of an opened directory's text; then the user's group, the path and a note for the log, each followed by a
+ * zero byte. */
+constexpr std::size_t text_parts = 3;
 constexpr char mapped_mark = 'm';
 constexpr char unmapped_mark = 'u';
+/** Of a mapping namespace that was made on the way: uid and group. */
+constexpr char map_mark = 'n';
 
 /** With root's rights, as OpenRequest::create says; its parent directory is root's alone. */
 Result<void> make_directory(const std::string& path, const UserRights& rights) {
@@ -48,8 +52,19 @@ Result<UserRights> owner_in_worker(const UserRights& user, int directory) {
   return user.uid == 0 && status.st_uid != 0 ? rights_of(status.st_uid) : user;
 }
 
-Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
-  const auto rights = rights_of(request.user);
+/** What a task looks up once, for all directories it opens. */
+struct Lookups {
+  std::map<uid_t, UserRights> rights;
+  std::string mountinfo = read_mountinfo();
+};
+
+/** Opens one directory and adds what came of it to `output`. */
+Result<void> open_in_child(const worker::Binder::OpenRequest& request, Lookups& known, IdMaps& id_maps,
+                           TaskOutput& output) {
+  if (!known.rights.contains(request.user)) {
+    known.rights.emplace(request.user, rights_of(request.user));
+  }
+  const auto& rights = known.rights.at(request.user);
   if (request.create) {
     if (auto made = make_directory(request.path, rights); !made) {
       return made.error();
@@ -67,7 +82,7 @@ Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
   if (!owner) {
     return owner.error().with(*real_path);
   }
-  auto clone = clone_directory(directory->get(), *real_path, *owner, request.read_only);
+  auto clone = clone_directory(directory->get(), *real_path, *owner, request.read_only, known.mountinfo, id_maps);
   if (!clone) {
     return clone.error();
   }
@@ -75,31 +90,60 @@ Result<TaskOutput> open_in_child(const worker::Binder::OpenRequest& request) {
     clone->note += clone->note.empty() ? "" : "; ";
     clone->note += "what agents make there belongs to root";
   }
-  TaskOutput output;
   output.fds.push_back(std::move(clone->tree));
-  output.text = clone->mapped ? mapped_mark : unmapped_mark;
-  output.text += std::to_string(rights.gid) + '\0' + *real_path + '\0' + clone->note;
+  output.text += clone->mapped ? mapped_mark : unmapped_mark;
+  output.text += std::to_string(rights.gid) + '\0' + *real_path + '\0' + clone->note + '\0';
+  return {};
+}
+
+Result<TaskOutput> open_all_in_child(const std::vector<worker::Binder::OpenRequest>& requests, IdMaps& id_maps) {
+  TaskOutput output;
+  Lookups known;
+  for (const auto& request : requests) {
+    if (const auto opened = open_in_child(request, known, id_maps, output); !opened) {
+      return request.what.empty() ? opened.error() : opened.error().with(request.what);
+    }
+  }
+  for (auto& [ids, map] : id_maps.fresh()) {
+    output.fds.push_back(std::move(map));
+    output.text += map_mark + std::to_string(ids.first) + '\0' + std::to_string(ids.second) + '\0' + '\0';
+  }
   return output;
 }
 
-Result<worker::DetachedMount> decode(Result<TaskOutput> output) {
+Result<std::vector<worker::DetachedMount>> decode(Result<TaskOutput> output, std::size_t count, IdMaps& id_maps) {
   if (!output) {
     return output.error();
   }
   const auto parts = text::split(output->text, '\0');
-  const auto group = text::to_number<gid_t>(parts.front().substr(std::min<std::size_t>(1, parts.front().size())));
-  if (output->fds.size() != 1 || parts.size() != 3 || !group) {
-    return Error{Errc::internal, "the answer of a child has no mount"};
+  std::vector<worker::DetachedMount> mounts;
+  for (std::size_t i = 0; i < output->fds.size() && (i + 1) * text_parts < parts.size(); ++i) {
+    const auto* part = &parts[i * text_parts];
+    const char mark = part[0].empty() ? '\0' : part[0].front();
+    const auto number = text::to_number<unsigned>(part[0].substr(part[0].empty() ? 0 : 1));
+    if (mark == map_mark) {
+      if (const auto group = text::to_number<gid_t>(part[1]); number && group) {
+        id_maps.keep({*number, *group}, std::move(output->fds[i]));
+      }
+      continue;
+    }
+    if (!number) {
+      break;
+    }
+    worker::DetachedMount mount;
+    mount.tree = std::move(output->fds[i]);
+    mount.mapped = mark == mapped_mark;
+    mount.group = *number;
+    mount.real_path = part[1];
+    if (!part[2].empty()) {
+      log::info({}, "{}: {}", text::printable(mount.real_path), part[2]);
+    }
+    mounts.push_back(std::move(mount));
   }
-  worker::DetachedMount mount;
-  mount.tree = std::move(output->fds.front());
-  mount.mapped = output->text.front() == mapped_mark;
-  mount.group = *group;
-  mount.real_path = parts[1];
-  if (!parts[2].empty()) {
-    log::info({}, "{}: {}", text::printable(mount.real_path), parts[2]);
+  if (mounts.size() != count) {
+    return Error{Errc::internal, "the answer of a child lacks a mount"};
   }
-  return mount;
+  return mounts;
 }
 
 Result<TaskOutput> place_in_child(pid_t pid, int pidfd, const std::vector<worker::Binder::Placement>& placements) {
@@ -121,11 +165,19 @@ Result<TaskOutput> place_in_child(pid_t pid, int pidfd, const std::vector<worker
 
 MountBinder::MountBinder(event::Loop& loop) : tasks_(loop) {}
 
-void MountBinder::open(const OpenRequest& request, Done<worker::DetachedMount> done) {
-  const auto shown = request.path.empty() ? std::string("the directory") : text::printable(request.path);
+void MountBinder::open(std::vector<OpenRequest> requests, Done<std::vector<worker::DetachedMount>> done) {
+  std::string shown;
+  auto keep = id_maps_.descriptors();
+  for (const auto& request : requests) {
+    shown += (shown.empty() ? "" : ", ") + (request.path.empty() ? "the directory" : text::printable(request.path));
+    keep.push_back(request.directory);
+  }
   tasks_.run(
-      "opening " + shown, [&request] { return open_in_child(request); },
-      [done = std::move(done)](Result<TaskOutput> output) { done(decode(std::move(output))); }, {request.directory});
+      "opening " + shown, [this, &requests] { return open_all_in_child(requests, id_maps_); },
+      [this, count = requests.size(), done = std::move(done)](Result<TaskOutput> output) {
+        done(decode(std::move(output), count, id_maps_));
+      },
+      std::move(keep));
 }
 
 void MountBinder::place(pid_t container_pid, std::vector<Placement> placements, Done<void> done) {

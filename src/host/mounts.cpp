@@ -72,17 +72,6 @@ struct MountsBelow {
 /** Bounded: a host has some hundred mounts; the rest counts as unknown, hence as not to be taken along. */
 constexpr std::size_t max_mountinfo_bytes = std::size_t{4} << 20;
 
-std::string read_mountinfo() {
-  std::string text;
-  const UniqueFd fd(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
-  char buffer[16384];
-  ssize_t bytes = 0;
-  while (fd && text.size() <= max_mountinfo_bytes && (bytes = ::read(fd.get(), buffer, sizeof buffer)) > 0) {
-    text.append(buffer, static_cast<std::size_t>(bytes));
-  }
-  return text;
-}
-
 /** Undoes the \ooo escapes of mountinfo. */
 std::string unescape(std::string_view field) {
   std::string result;
@@ -99,9 +88,8 @@ std::string unescape(std::string_view field) {
 }
 
 /** The mounts whose mount point lies below `real_path`. */
-MountsBelow mounts_below(const std::string& real_path) {
+MountsBelow mounts_below(const std::string& real_path, std::string_view info) {
   const std::string prefix = real_path == "/" ? "/" : real_path + "/";
-  const std::string info = read_mountinfo();
   MountsBelow result;
   result.kernel = info.size() > max_mountinfo_bytes;
   for (const auto line : text::split(info, '\n')) {
@@ -179,6 +167,9 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
+/** Users whose mapping is kept: a descriptor each. */
+constexpr std::size_t max_kept_maps = 32;
+
 /** The process that lends its user namespace; killed and reaped at the end. */
 class NamespaceHolder {
  public:
@@ -244,6 +235,17 @@ bool ended(int pidfd) {
 
 }  // namespace
 
+std::string read_mountinfo() {
+  std::string text;
+  const UniqueFd fd(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  char buffer[16384];
+  ssize_t bytes = 0;
+  while (fd && text.size() <= max_mountinfo_bytes && (bytes = ::read(fd.get(), buffer, sizeof buffer)) > 0) {
+    text.append(buffer, static_cast<std::size_t>(bytes));
+  }
+  return text;
+}
+
 Result<UniqueFd> open_directory(const std::string& path, int directory, const UserRights& rights) {
   const std::string shown = path.empty() ? "the directory" : path;
   if (!path.empty() && (path.front() != '/' || path.size() > limits::path_bytes)) {
@@ -282,13 +284,52 @@ Result<UniqueFd> mapping_namespace(const UserRights& rights) {
   return NamespaceHolder::run(rights);
 }
 
-Result<Clone> clone_directory(int directory, const std::string& real_path, const UserRights& rights, bool read_only) {
+const Result<UniqueFd>& IdMaps::of(const UserRights& rights) {
+  const Ids ids(rights.uid, rights.gid);
+  auto found = known_.find(ids);
+  if (found == known_.end()) {
+    found = known_.emplace(ids, mapping_namespace(rights)).first;
+    fresh_.insert(ids);
+  }
+  return found->second;
+}
+
+std::map<IdMaps::Ids, UniqueFd> IdMaps::fresh() const {
+  std::map<Ids, UniqueFd> made;
+  for (const auto& ids : fresh_) {
+    if (const auto& map = known_.at(ids)) {
+      made.emplace(ids, map->duplicate());
+    }
+  }
+  return made;
+}
+
+void IdMaps::keep(Ids ids, UniqueFd user_namespace) {
+  if (known_.size() >= max_kept_maps) {
+    known_.clear();
+  }
+  known_.insert_or_assign(ids, std::move(user_namespace));
+}
+
+std::vector<int> IdMaps::descriptors() const {
+  std::vector<int> fds;
+  for (const auto& [ids, map] : known_) {
+    if (map) {
+      fds.push_back(map->get());
+    }
+  }
+  return fds;
+}
+
+Result<Clone> clone_directory(int directory, const std::string& real_path, const UserRights& rights, bool read_only,
+                              std::string_view mountinfo, IdMaps& id_maps) {
   if (is_kernel_file_system(directory)) {
     return Error{Errc::invalid_argument, real_path + ": is a file system of the kernel, no place for a project"};
   }
-  const auto below = mounts_below(real_path);
+  const auto below = mounts_below(real_path, mountinfo);
   const bool to_map = rights.uid != names::worker_uid || rights.gid != names::worker_gid;
-  const auto user_namespace = to_map ? mapping_namespace(rights) : Result<UniqueFd>(UniqueFd());
+  const Result<UniqueFd> no_mapping = UniqueFd();
+  const auto& user_namespace = to_map ? id_maps.of(rights) : no_mapping;
   const int mapping = user_namespace ? user_namespace->get() : -1;
   bool recursive = below.any && !below.kernel;
   auto attempt = clone_once(directory, real_path, recursive, read_only, mapping);

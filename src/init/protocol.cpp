@@ -25,7 +25,11 @@ struct Header {
 static_assert(sizeof(Header) == 40);
 
 [[nodiscard]] Result<void> check_strings(const Request& request) {
-  if (request.argv.empty() || request.argv.front().empty()) {
+  if (request.kind == RequestKind::prepare) {
+    if (!request.argv.empty()) {
+      return Error{Errc::invalid_argument, "a prepare names no program"};
+    }
+  } else if (request.argv.empty() || request.argv.front().empty()) {
     return Error{Errc::invalid_argument, "request names no program"};
   }
   if (request.argv.size() > limits::argv_words) {
@@ -64,11 +68,11 @@ static_assert(sizeof(Header) == 40);
   } else if (request.signal != 0) {
     return Error{Errc::invalid_argument, "only a signal request has a signal"};
   }
-  if (request.kind == RequestKind::main || request.kind == RequestKind::exec) {
+  if (request.kind == RequestKind::main || request.kind == RequestKind::exec || request.kind == RequestKind::prepare) {
     return check_strings(request);
   }
   if (!request.cwd.empty() || !request.argv.empty() || !request.env.empty()) {
-    return Error{Errc::invalid_argument, "only main and exec carry strings"};
+    return Error{Errc::invalid_argument, "only prepare, main and exec carry strings"};
   }
   return {};
 }
@@ -118,6 +122,7 @@ class StringReader {
     case RequestKind::exec:
     case RequestKind::signal:
     case RequestKind::resize:
+    case RequestKind::prepare:
       return true;
   }
   return false;
@@ -131,6 +136,7 @@ class StringReader {
     case RecordKind::failed:
     case RecordKind::exited:
     case RecordKind::main_exited:
+    case RecordKind::prepared:
       return true;
   }
   return false;

@@ -15,7 +15,10 @@
  * daemon listens, init connects). Both ends run on one kernel, so numbers are in the machine's own byte order.
  *
  * daemon -> init: requests, a header and strings, at most limits::channel_message_bytes.
- *   main    id, rows, columns, cwd, argv, env. Starts the worker's command, once, in tmux. Answer: started or failed.
+ *   prepare id, rows, columns, cwd, env. Starts tmux, so that a main need only start its program. Answer: prepared, at
+ *           once if it is so already, or failed. No main needs it.
+ *   main    id, rows, columns, cwd, argv, env. Starts the worker's command, once, in tmux (of the prepared one's size,
+ *           if there is one). Answer: started or failed.
  *   exec    id, terminal, rows, columns, cwd, argv, env. With a terminal: no fds. Without: exactly three fds come with
  *           the datagram: stdin, stdout, stderr. Answer: started or failed, then exited.
  *   signal  id, signal. To the program's process group. No answer; ignored if no such program runs.
@@ -28,6 +31,7 @@
  *   exited       after hello also for what ended while nobody was connected.
  *   started      id, pid. The program runs: its execve has succeeded. For a terminal exec the datagram carries one fd,
  *                the pty's master; init keeps no copy.
+ *   prepared     id. tmux runs and waits for a main.
  *   failed       id, error (errno). Nothing runs: ENOENT, EACCES, … of cwd or program; EAGAIN when
  *                limits::execs_per_worker run already; EEXIST for an id in use; EALREADY for a second main;
  *                ESHUTDOWN when the worker is already ending.
@@ -44,21 +48,30 @@ namespace hal::init {
 
 inline constexpr std::uint32_t protocol_version = 1;
 
-enum class RequestKind : std::uint32_t { main = 1, exec = 2, signal = 3, resize = 4 };
-enum class RecordKind : std::uint32_t { hello = 1, running = 2, started = 3, failed = 4, exited = 5, main_exited = 6 };
+enum class RequestKind : std::uint32_t { main = 1, exec = 2, signal = 3, resize = 4, prepare = 5 };
+enum class RecordKind : std::uint32_t {
+  hello = 1,
+  running = 2,
+  started = 3,
+  failed = 4,
+  exited = 5,
+  main_exited = 6,
+  prepared = 7
+};
 
 /** What one datagram asks for. Members the kind does not use are left as they are here. */
 struct Request {
   RequestKind kind = RequestKind::exec;
   ExecId id;                  ///< Never 0; chosen by the daemon, unique among what runs in this worker.
   bool terminal = false;      ///< exec only.
-  std::uint16_t rows = 0;     ///< main, terminal exec, resize. 0 stands for 24.
+  std::uint16_t rows = 0;     ///< prepare, main, terminal exec, resize. 0 stands for 24.
   std::uint16_t columns = 0;  ///< The same; 0 stands for 80.
   std::int32_t signal = 0;    ///< signal only: 1 to 64.
-  std::string cwd;            ///< main, exec: an absolute path.
+  std::string cwd;            ///< prepare, main, exec: an absolute path.
   std::vector<std::string>
       argv;  ///< main, exec: 1 to limits::argv_words; a program without '/' is looked up in env's PATH.
-  std::vector<std::string> env;  ///< main, exec: NAME=VALUE, up to limits::env_entries; the whole environment.
+  /** prepare, main, exec: NAME=VALUE, up to limits::env_entries; the whole environment. */
+  std::vector<std::string> env;
 
   friend bool operator==(const Request&, const Request&) = default;
 };

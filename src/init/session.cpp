@@ -1,6 +1,7 @@
 #include "init/session.hpp"
 
 #include "init/datagram.hpp"
+#include "init/tmux_environment.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -31,6 +32,10 @@ constexpr std::size_t max_peers = 4;
 
 std::string socket_name(const std::string& folder) {
   return folder + "/main.sock";
+}
+
+std::string environment_name(const std::string& folder) {
+  return folder + "/environment";
 }
 
 std::string make_mark() {
@@ -79,9 +84,33 @@ Session::~Session() {
   reset();
 }
 
+void Session::prepare(Request request) {
+  if (state_ == State::prepared) {
+    listener_.prepared(request.id);
+    return;
+  }
+  if (state_ == State::preparing) {  // asked for by a daemon that is no more
+    request_.id = request.id;
+    return;
+  }
+  request_ = std::move(request);
+  state_ = State::preparing;
+  launch_session();
+}
+
 void Session::start(Request request) {
+  const bool launched = state_ != State::idle;
   request_ = std::move(request);
   state_ = State::starting;
+  if (!launched) {
+    launch_session();
+    return;
+  }
+  deadline_.start(start_deadline);
+  ready();
+}
+
+void Session::launch_session() {
   try {
     mark_ = make_mark();
     open_socket();
@@ -89,6 +118,7 @@ void Session::start(Request request) {
     fail(error.code().value());
     return;
   }
+  tmux_env_ = request_.env;
   deadline_.start(start_deadline);
   launch_tmux();
 }
@@ -151,6 +181,11 @@ void Session::launch_tmux() {
 }
 
 void Session::reaped(pid_t pid, int status) {
+  if (pid == teller_) {
+    teller_ = -1;
+    ::unlink(environment_name(folder_).c_str());
+    return;
+  }
   if (state_ == State::failing && pid == server_) {
     failed();
   }
@@ -160,7 +195,7 @@ void Session::reaped(pid_t pid, int status) {
   const auto error = outcome(*client_);
   client_watch_.reset();
   client_.reset();
-  if (state_ == State::starting && status != 0) {
+  if (status != 0) {
     fail(error && *error != 0 ? *error : EIO);
   }
 }
@@ -212,13 +247,26 @@ void Session::greeted(Peer& peer, const std::string& bytes) {
     std::memcpy(&greeting, bytes.data(), sizeof greeting);
   }
   const bool known = greeting.role == Role::pane || greeting.role == Role::log;
-  if (!known || find(greeting.role) != nullptr || state_ != State::starting) {
+  const bool awaited = state_ == State::preparing || state_ == State::starting;
+  if (!known || find(greeting.role) != nullptr || !awaited) {
     peer_gone(peer.socket.get());
     return;
   }
   peer.role = greeting.role;
   server_ = greeting.server;
-  if (find(Role::pane) != nullptr && find(Role::log) != nullptr) {
+  ready();
+}
+
+/** Goes on when both helpers are there. */
+void Session::ready() {
+  if (find(Role::pane) == nullptr || find(Role::log) == nullptr) {
+    return;
+  }
+  if (state_ == State::preparing) {
+    deadline_.stop();
+    state_ = State::prepared;
+    listener_.prepared(request_.id);
+  } else {
     begin();
   }
 }
@@ -229,7 +277,30 @@ void Session::begin() {
   pane_ = pane.pid;
   if (!request || !send(find(Role::log)->socket.get(), mark_, STDOUT_FILENO) || !send(pane.socket.get(), mark_) ||
       !send(pane.socket.get(), *request)) {
-    fail(EIO);
+    return fail(EIO);
+  }
+  if (request_.env != tmux_env_) {
+    tell_environment();
+  }
+}
+
+/**
+ * What windows opened later get. By a file in our own folder: arguments can be read by others. Nobody waits for it; if
+ * it fails, those windows lack what came with main.
+ */
+void Session::tell_environment() {
+  const auto path = environment_name(folder_);
+  const auto commands = environment_commands(tmux_env_, request_.env);
+  {
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!file || ::write(file.get(), commands.data(), commands.size()) != static_cast<ssize_t>(commands.size())) {
+      return;
+    }
+  }
+  const Command tmux{"/", {"tmux", "-L", "main", "source-file", path}, tmux_environment(tmux_env_)};
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (const auto started = launch(tmux, {null.get(), STDERR_FILENO, STDERR_FILENO, false, true})) {
+    teller_ = started->pid;
   }
 }
 
@@ -257,7 +328,7 @@ void Session::peer_gone(int socket) {
   if (!role) {
     return;
   }
-  if (state_ == State::starting) {
+  if (state_ == State::preparing || state_ == State::prepared || state_ == State::starting) {
     fail(EIO);
   } else if (*role == Role::pane && state_ == State::running) {
     end(SIGKILL);  // as waitpid would say it: whoever ended the helper unheard killed the command
@@ -281,9 +352,10 @@ void Session::deadline_passed() {
 }
 
 void Session::fail(int error) {
-  if (state_ != State::starting) {
+  if (state_ != State::preparing && state_ != State::prepared && state_ != State::starting) {
     return;
   }
+  request_.id = state_ == State::prepared ? ExecId{} : request_.id;  // it has its answer
   reset();
   state_ = State::failing;
   error_ = error;
@@ -299,7 +371,9 @@ void Session::failed() {
   deadline_.stop();
   state_ = State::idle;
   server_ = 0;
-  listener_.main_failed(request_.id, error_);
+  if (request_.id.value != 0) {
+    listener_.main_failed(request_.id, error_);
+  }
 }
 
 void Session::end(int status) {
@@ -331,6 +405,7 @@ void Session::reset() {
   socket_.reset();
   if (!folder_.empty()) {
     ::unlink(socket_name(folder_).c_str());
+    ::unlink(environment_name(folder_).c_str());
     ::rmdir(folder_.c_str());
     folder_.clear();
   }

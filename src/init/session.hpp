@@ -22,8 +22,10 @@ class SessionListener {
   SessionListener& operator=(const SessionListener&) = delete;
   virtual ~SessionListener() = default;
 
+  /** tmux waits for start(). */
+  virtual void prepared(ExecId id) = 0;
   virtual void main_started(ExecId id, pid_t pid) = 0;
-  /** Nothing runs; start() may be called again. */
+  /** Nothing runs; prepare() or start() may be called again. */
   virtual void main_failed(ExecId id, int error) = 0;
   /** The command has ended; its output may still be on the way to the log. */
   virtual void main_ended(ExecId id, int status) = 0;
@@ -46,12 +48,14 @@ class Session {
   Session& operator=(const Session&) = delete;
   ~Session();
 
-  enum class State { idle, starting, failing, running, ended };
+  enum class State { idle, preparing, prepared, starting, failing, running, ended };
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] ExecId id() const { return request_.id; }
   [[nodiscard]] int status() const { return status_; }
 
-  /** In state idle. Answers main_started or main_failed. */
+  /** In state idle, preparing or prepared. Answers prepared or main_failed. */
+  void prepare(Request request);
+  /** In state idle, preparing or prepared. Answers main_started or main_failed. */
   void start(Request request);
   /** To the command's process group, while it runs. */
   void signal(int number) const;
@@ -71,12 +75,15 @@ class Session {
     std::unique_ptr<Watch> watch;
   };
 
+  void launch_session();
   void open_socket();
   void launch_tmux();
   void accept();
   void peer_ready(int socket);
   void greeted(Peer& peer, const std::string& bytes);
+  void ready();
   void begin();
+  void tell_environment();
   void from_pane(const std::string& bytes);
   void peer_gone(int socket);
   void fail(int error);
@@ -104,6 +111,8 @@ class Session {
   std::vector<std::unique_ptr<Peer>> peers_;
   std::optional<Launch> client_;  ///< The tmux client, until it has been reaped.
   std::unique_ptr<Watch> client_watch_;
+  std::vector<std::string> tmux_env_;  ///< What tmux was started with.
+  pid_t teller_ = -1;                  ///< The tmux client that tells it main's, until it has been reaped.
   Timer deadline_;
 };
 

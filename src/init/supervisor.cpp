@@ -102,13 +102,19 @@ void Supervisor::fail(ExecId id, int error) {
 }
 
 void Supervisor::requested(Request request, std::vector<UniqueFd> fds) {
-  const bool is_main = session_.state() != Session::State::idle && request.id == session_.id();
+  const auto state = session_.state();
+  const bool is_main = state != Session::State::idle && request.id == session_.id();
+  const bool startable =
+      state == Session::State::idle || state == Session::State::preparing || state == Session::State::prepared;
   switch (request.kind) {
+    case RequestKind::prepare:
     case RequestKind::main:
       if (phase_ != Phase::serving) {
         fail(request.id, ESHUTDOWN);
-      } else if (session_.state() != Session::State::idle) {
+      } else if (!startable) {
         fail(request.id, EALREADY);
+      } else if (request.kind == RequestKind::prepare) {
+        session_.prepare(std::move(request));
       } else {
         session_.start(std::move(request));
       }
@@ -133,6 +139,10 @@ void Supervisor::requested(Request request, std::vector<UniqueFd> fds) {
       execs_.resize(request.id, request.rows, request.columns);
       return;
   }
+}
+
+void Supervisor::prepared(ExecId id) {
+  control_.send(make_record(RecordKind::prepared, id));
 }
 
 void Supervisor::main_started(ExecId id, pid_t pid) {

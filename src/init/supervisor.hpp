@@ -42,6 +42,7 @@ class Supervisor : private ControlListener, private SessionListener {
   [[nodiscard]] std::vector<Record> greeting() override;
   void requested(Request request, std::vector<UniqueFd> fds) override;
   // SessionListener
+  void prepared(ExecId id) override;
   void main_started(ExecId id, pid_t pid) override;
   void main_failed(ExecId id, int error) override;
   void main_ended(ExecId id, int status) override;

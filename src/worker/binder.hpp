@@ -32,6 +32,8 @@ class Binder {
   virtual ~Binder() = default;
 
   struct OpenRequest {
+    /** What errors call it: "workspace". */
+    std::string what;
     /** Whose rights are used: uid, primary and supplementary groups of this user. */
     uid_t user = 0;
     /** An absolute path; or, if empty, `directory` (held by the caller of the call, must stay open until done). */
@@ -43,10 +45,11 @@ class Binder {
     bool create = false;
   };
   /**
-   * Opens a directory with the user's rights and clones it with all mounts below it. Errors name the path:
-   * not_found, denied, invalid_argument (not a directory, not absolute), timed_out (a file system that hangs).
+   * Opens directories with their users' rights and clones them with all mounts below them: all, in this order, or none.
+   * Errors name the path: not_found, denied, invalid_argument (not a directory, not absolute), timed_out (a file system
+   * that hangs).
    */
-  virtual void open(const OpenRequest& request, Done<DetachedMount> done) = 0;
+  virtual void open(std::vector<OpenRequest> requests, Done<std::vector<DetachedMount>> done) = 0;
 
   struct Placement {
     UniqueFd tree;

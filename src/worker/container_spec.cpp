@@ -40,6 +40,9 @@ ContainerSpec worker_spec(const Settings& settings, const Worker& worker, const 
       {names::label_name, worker.name},        {names::label_owner, std::to_string(worker.owner)},
       {names::label_profile, worker.profile},
   };
+  if (!worker.generation.empty()) {
+    spec.labels[names::label_generation] = worker.generation;
+  }
   spec.entrypoint = {names::worker_init};
   if (run_as) {
     spec.user = fmt::format("{}:{}", run_as->first, run_as->second);

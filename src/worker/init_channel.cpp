@@ -175,6 +175,9 @@ void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fd
       }
       finish_start(record.id, Stream{fds.empty() ? UniqueFd() : std::move(fds.front()), record.id});
       break;
+    case init::RecordKind::prepared:
+      finish_start(record.id, Stream{{}, record.id});
+      break;
     case init::RecordKind::failed:
       finish_start(record.id, errno_error("cannot start the program", record.error));
       break;

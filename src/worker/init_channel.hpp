@@ -43,9 +43,9 @@ class InitChannel {
   [[nodiscard]] bool connected() const noexcept { return channel_ != nullptr && channel_->open(); }
 
   /**
-   * Sends a main or exec request, whose id this chooses, and answers when the program runs, with its id and, for a
-   * terminal, the pty. Errors: what execve said (not_found, denied …), limit at limits::execs_per_worker, disconnected,
-   * timed_out.
+   * Sends a prepare, main or exec request, whose id this chooses, and answers when that is done or the program runs,
+   * with its id and, for a terminal, the pty. Errors: what execve said (not_found, denied …), limit at
+   * limits::execs_per_worker, disconnected, timed_out.
    */
   void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done);
   /** The exit code of a program that was started: now, later, or not_found. */

@@ -46,20 +46,38 @@ std::vector<std::string> environment(const Worker& worker, const std::map<std::s
   return result;
 }
 
-Launch::Launch(const Context& context, Worker worker, InitChannel& init, ContainerId parent, DetachedMount workspace,
-               Done<Worker> done)
+Launch::Launch(const Context& context, Worker worker, InitChannel& init, Done<Worker> done)
     : context_(context),
       worker_(std::move(worker)),
       init_(init),
-      parent_(std::move(parent)),
-      workspace_(std::move(workspace)),
       done_(std::move(done)),
       deadline_(context.loop, "worker launch deadline", [this] {
         fail({Errc::timed_out, overdue_});
-      }) {
-  worker_.container = {};
-  worker_.pid = 0;
-  open_home();
+      }) {}
+
+void Launch::make(ContainerId parent, Mounts mounts) {
+  mounts_ = std::move(mounts);
+  create(parent);
+}
+
+void Launch::make_warm(ContainerId parent) {
+  create(parent);
+}
+
+void Launch::take_up() {
+  inspect();
+}
+
+void Launch::bind(Mounts mounts, const LimitChange& change) {
+  mounts_ = std::move(mounts);
+  if (!change.memory_bytes && !change.nano_cpus && !change.pids) {
+    return place();
+  }
+  context_.runtime.update(worker_.container, change, alive_.wrap([this](const Result<void>& updated) {
+    if (!failed(updated, "change the warm worker's limits")) {
+      place();
+    }
+  }));
 }
 
 void Launch::set_deadline(std::chrono::milliseconds delay, std::string overdue) {
@@ -87,33 +105,25 @@ bool Launch::failed(const Result<T>& result, std::string_view step) {
   return false;
 }
 
-void Launch::open_home() {
-  Binder::OpenRequest request;
-  request.user = worker_.owner;
-  request.path = fmt::format("{}/user/{}", context_.settings.state_dir, worker_.owner);
-  request.create = true;
-  context_.binder.open(request, alive_.wrap([this](Result<DetachedMount> mount) {
-    if (!failed(mount, "open the owner's Claude home")) {
-      home_ = *std::move(mount);
-      create();
-    }
-  }));
-}
-
-void Launch::create() {
+void Launch::create(const ContainerId& parent) {
+  worker_.container = {};
+  worker_.pid = 0;
   std::optional<std::pair<uid_t, gid_t>> run_as;
-  if (!workspace_.mapped || !home_->mapped) {
+  if (mounts_ && !mounts_->mapped()) {
     if (worker_.owner == 0) {
-      return fail({Errc::unavailable, fmt::format("{}: its file system has no id-mapped mounts, and a worker of root's "
-                                                  "without them would run as root",
-                                                  workspace_.real_path)});
+      event::post(context_.loop, "worker launch", alive_.wrap([this] {
+        fail({Errc::unavailable, fmt::format("{}: its file system has no id-mapped mounts, and a worker of root's "
+                                             "without them would run as root",
+                                             mounts_->workspace.real_path)});
+      }));
+      return;
     }
     log::info({{names::field_worker, worker_.id.value}},
               "worker {}: the file system of {} has no id-mapped mounts; its programs run as uid {}", worker_.name,
-              workspace_.real_path, worker_.owner);
-    run_as = {worker_.owner, workspace_.group};
+              mounts_->workspace.real_path, worker_.owner);
+    run_as = {worker_.owner, mounts_->workspace.group};
   }
-  auto spec = worker_spec(context_.settings, worker_, parent_, run_as);
+  auto spec = worker_spec(context_.settings, worker_, parent, run_as);
   context_.runtime.create(spec, alive_.wrap([this](Result<ContainerId> id) {
     if (id) {
       worker_.container = *id;
@@ -147,8 +157,8 @@ void Launch::inspect() {
 }
 
 void Launch::await_init() {
-  if (connected_) {
-    place();
+  if (connected_ || init_.connected()) {
+    prepare();
     return;
   }
   awaiting_init_ = true;
@@ -160,14 +170,32 @@ void Launch::on_init_connected() {
   if (awaiting_init_) {
     awaiting_init_ = false;
     deadline_.disarm();
-    place();
+    prepare();
   }
+}
+
+void Launch::prepare() {
+  init::Request request;
+  request.kind = init::RequestKind::prepare;
+  request.cwd = names::worker_workspace;
+  request.env = environment(worker_);
+  if (mounts_) {
+    // tmux starts while the rest is done; whatever becomes of it, the start of the command tells.
+    init_.start(std::move(request), {}, [](const Result<Stream>&) {});
+    return place();
+  }
+  init_.start(std::move(request), {}, alive_.wrap([this](const Result<Stream>& prepared) {
+    if (!failed(prepared, "start tmux")) {
+      worker_.state = State::warm;
+      finish(std::move(worker_));
+    }
+  }));
 }
 
 void Launch::place() {
   std::vector<Binder::Placement> placements;
-  placements.push_back({std::move(workspace_.tree), names::worker_workspace});
-  placements.push_back({std::move(home_->tree), names::worker_home});
+  placements.push_back({std::move(mounts_->workspace.tree), names::worker_workspace});
+  placements.push_back({std::move(mounts_->home.tree), names::worker_home});
   context_.binder.place(worker_.pid, std::move(placements), alive_.wrap([this](Result<void> placed) {
     if (!failed(placed, "mount the project into the worker")) {
       configure();

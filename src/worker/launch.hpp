@@ -10,17 +10,28 @@
 #include "worker/worker.hpp"
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace hal::worker {
 
+/** What a worker is about: its owner's project and Claude home. */
+struct Mounts {
+  DetachedMount workspace;
+  DetachedMount home;
+
+  /** Whether a container that runs as the image's user can use both. */
+  [[nodiscard]] bool mapped() const noexcept { return workspace.mapped && home.mapped; }
+};
+
 /**
- * One launch of a worker: from an opened project directory to a running command. Steps, in order: the owner's home is
- * opened, the container is created, started and inspected, its init connects, project and home are moved into it, the
- * Claude configuration is merged, the command starts.
+ * One launch of a worker, in two halves that also happen apart. Make: the container is created, started and inspected,
+ * its init connects and starts tmux. Bind: project and home are moved into it, the Claude configuration is merged, the
+ * command starts. A cold spawn does both, the pool makes, a claim binds: without the engine, unless limits change.
  *
  * Answers once. After a failure the container is gone again; sockets and folders are the registry's.
  */
@@ -33,9 +44,17 @@ class Launch {
     const Settings& settings;
   };
 
-  /** `init` must outlive the launch. `parent` is the namespace holder to join, unused in an isolated network. */
-  Launch(const Context& context, Worker worker, InitChannel& init, ContainerId parent, DetachedMount workspace,
-         Done<Worker> done);
+  /** `init` must outlive the launch. Call one of the following next, once. */
+  Launch(const Context& context, Worker worker, InitChannel& init, Done<Worker> done);
+
+  /** Makes and binds. `parent` is the namespace holder to join, unused in an isolated network. */
+  void make(ContainerId parent, Mounts mounts);
+  /** Makes a warm worker. */
+  void make_warm(ContainerId parent);
+  /** Of a warm worker an earlier daemon made: sees whether it is as it should be. */
+  void take_up();
+  /** Binds a warm worker, whose limits it changes first. */
+  void bind(Mounts mounts, const LimitChange& change);
 
   /** To be called when the worker's init has connected. */
   void on_init_connected();
@@ -43,11 +62,11 @@ class Launch {
   void cancel(const Error& error);
 
  private:
-  void open_home();
-  void create();
+  void create(const ContainerId& parent);
   void start();
   void inspect();
   void await_init();
+  void prepare();
   void place();
   void configure();
   void start_main();
@@ -61,9 +80,8 @@ class Launch {
   Context context_;
   Worker worker_;
   InitChannel& init_;
-  ContainerId parent_;
-  DetachedMount workspace_;
-  std::optional<DetachedMount> home_;
+  /** None for a warm worker. */
+  std::optional<Mounts> mounts_;
   Done<Worker> done_;
   std::optional<Error> cancelled_;
   bool connected_ = false;

@@ -15,6 +15,16 @@ namespace hal::worker {
   return state == State::exited || state == State::failed;
 }
 
+/** Of the pool, whatever its state. A claim that is under way has made it a worker of its owner's. */
+[[nodiscard]] inline bool is_unclaimed(const Worker& worker) {
+  return !worker.generation.empty() && worker.workspace.empty();
+}
+
+[[nodiscard]] inline std::uint64_t now_usec() {
+  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count());
+}
+
 struct LiveRegistry::Entry {
   Worker worker;
   std::unique_ptr<InitChannel> init;
@@ -24,9 +34,12 @@ struct LiveRegistry::Entry {
   bool announced = false;
   /** The spawn was answered before the worker ran; a failure leaves it in state failed. */
   bool answer_early = false;
+  Claim claim = Claim::prefer;
   /** Removed while it was being made: forget it when the launch has tidied up. */
   bool removed = false;
   bool out_of_memory = false;
+  /** What a claim wants other than the warm worker had it. */
+  LimitChange limit_change;
   /** Frozen by the engine: runs, but its init cannot answer. */
   bool paused = false;
   /** In the network of a namespace holder that is no more. */

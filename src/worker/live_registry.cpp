@@ -43,7 +43,7 @@ const Worker* LiveRegistry::find(const WorkerId& id) const {
 const Worker* LiveRegistry::find(uid_t owner, std::string_view name) const {
   const Worker* ended = nullptr;
   for (const Worker* worker : all()) {
-    if (worker->owner == owner && worker->name == name) {
+    if (worker->owner == owner && worker->name == name && !is_unclaimed(*worker)) {
       if (!has_ended(worker->state)) {
         return worker;
       }
@@ -92,7 +92,12 @@ void LiveRegistry::reconcile(Done<void> done) {
         continue;
       }
       const auto it = present.find(record.id);
-      adopt(std::move(record), it == present.end() ? ContainerInfo{} : it->second);
+      const auto& info = it == present.end() ? ContainerInfo{} : it->second;
+      if (is_unclaimed(record)) {
+        adopt_warm(std::move(record), info);
+      } else {
+        adopt(std::move(record), info);
+      }
     }
     for (const auto& [id, container] : present) {
       if (entry(id) == nullptr) {
@@ -201,7 +206,7 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       worker.limits.pids = info.pids;
       worker.limits.cpus = static_cast<double>(info.nano_cpus) / 1e9;
       entry.paused = info.status == ContainerStatus::paused;
-      if (worker.state != State::stopping) {
+      if (worker.state != State::stopping && worker.state != State::warm) {
         worker.state = State::running;
         check_network(entry);
         worker.reason = remark(entry);
@@ -216,6 +221,12 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
     case ContainerStatus::exited:
     case ContainerStatus::dead: {
       if (worker.state == State::exited) {
+        return;
+      }
+      if (is_unclaimed(worker)) {
+        if (worker.state != State::stopping) {  // else it is being removed
+          drop_warm(entry, fmt::format("its container ended with code {}", info.exit_code));
+        }
         return;
       }
       std::string reason = entry.command_end;
@@ -264,6 +275,13 @@ void LiveRegistry::on_parent_replaced() {
 
 void LiveRegistry::lost_container(Entry& entry) {
   const std::string removed = "its container was removed from outside";
+  if (is_unclaimed(entry.worker)) {
+    if (entry.worker.state != State::stopping) {
+      entry.worker.container = {};
+      drop_warm(entry, removed);
+    }
+    return;
+  }
   if (!has_ended(entry.worker.state)) {
     ended(entry, State::failed, entry.worker.exit_code, removed);
   } else {
@@ -293,6 +311,9 @@ void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string r
 }
 
 void LiveRegistry::changed(Entry& entry) {
+  if (!entry.worker.generation.empty()) {
+    stock_changed();
+  }
   if (listener_ != nullptr && entry.announced) {
     listener_->on_worker_changed(entry.worker);
   }
@@ -303,10 +324,13 @@ void LiveRegistry::erase(const WorkerId& id) {
   if (!node) {
     return;
   }
-  remove_record(records(), id);
+  (void)remove_record(records(), id);
   remove_run_folder(parts_.settings, id);
   if (node.mapped()->announced && listener_ != nullptr) {
     listener_->on_worker_removed(id);
+  }
+  if (!node.mapped()->worker.generation.empty()) {
+    stock_changed();
   }
 }
 

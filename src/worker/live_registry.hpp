@@ -5,6 +5,7 @@
 #include "worker/output_reader.hpp"
 #include "worker/parent.hpp"
 #include "worker/registry.hpp"
+#include "worker/stock.hpp"
 
 #include <functional>
 #include <map>
@@ -20,8 +21,11 @@ namespace hal::worker {
  *
  * What the engine knows is asked of the engine: every event makes the worker's container be inspected, and the answer
  * decides the state. What it does not know (owner's project, command, environment) is in the worker's record.
+ *
+ * A claim takes the warm worker's record away before it binds anything, and writes a new one when the command runs:
+ * what a crash leaves between the two is a container nobody knows, which reconcile() removes.
  */
-class LiveRegistry final : public Registry {
+class LiveRegistry final : public Registry, public Stock {
  public:
   struct Parts {
     event::Loop& loop;
@@ -48,7 +52,7 @@ class LiveRegistry final : public Registry {
   /** Another namespace holder runs: workers of its predecessor's network say in their reason that they are cut off. */
   void on_parent_replaced();
 
-  void set_listener(Listener* listener) override { listener_ = listener; }
+  void set_listener(Registry::Listener* listener) override { listener_ = listener; }
   [[nodiscard]] const Worker* find(const WorkerId& id) const override;
   [[nodiscard]] const Worker* find(uid_t owner, std::string_view name) const override;
   [[nodiscard]] std::vector<const Worker*> all() const override;
@@ -73,6 +77,15 @@ class LiveRegistry final : public Registry {
   void resume(const WorkerId& id, Done<void> done) override;
   void set_limits(const WorkerId& id, LimitChange change, Done<void> done) override;
 
+  void set_stock_listener(Stock::Listener* listener) override { stock_listener_ = listener; }
+  [[nodiscard]] std::vector<WarmWorker> stock() const override;
+  [[nodiscard]] std::size_t starting() const override;
+  [[nodiscard]] std::size_t claiming() const override;
+  [[nodiscard]] std::size_t claimed() const override;
+  void prefer_generation(std::string generation) override { preferred_generation_ = std::move(generation); }
+  void make_warm(std::string generation, Done<WorkerId> done) override;
+  void retire(const WorkerId& id, const std::string& reason, Done<void> done) override;
+
  private:
   struct Entry;
   struct LogStream {
@@ -94,12 +107,28 @@ class LiveRegistry final : public Registry {
   [[nodiscard]] Result<Worker> plan(const SpawnRequest& request) const;
   [[nodiscard]] Result<void> check_room(uid_t owner);
   [[nodiscard]] Result<void> check_log_streams(const Worker& worker) const;
-  void opened(const WorkerId& id, Result<DetachedMount> mount);
+  [[nodiscard]] Result<void> check_makeable(const Worker& worker) const;
+  [[nodiscard]] std::vector<Binder::OpenRequest> mounts_of(const Worker& worker, int directory) const;
+  void opened(const WorkerId& id, Result<std::vector<DetachedMount>> mounts);
   [[nodiscard]] Result<void> claim_name(Entry& entry);
   [[nodiscard]] Result<void> open_init_channel(Entry& entry);
-  void launch(Entry& entry, DetachedMount workspace, Done<void> done);
+  [[nodiscard]] Result<void> open_doors(Entry& entry);
+  void launch(Entry& entry, Mounts mounts, Done<void> done);
+  void launched(const WorkerId& id, Result<Worker>&& result, const Done<void>& done);
+  [[nodiscard]] std::unique_ptr<Launch> new_launch(Entry& entry, Done<Worker> done);
   void finish_spawn(const WorkerId& id, const Result<void>& result);
   void reopen(const WorkerId& id, Done<void> done);
+
+  [[nodiscard]] bool warm_would_do(const Worker& asked) const;
+  [[nodiscard]] std::string defect_of(const Entry& entry) const;
+  [[nodiscard]] Entry* find_warm(const Worker& asked) const;
+  [[nodiscard]] Error no_warm(const Worker& asked) const;
+  [[nodiscard]] WorkerId take_warm(Entry& asked, Entry& warm);
+  void bind(Entry& entry, Mounts mounts, Done<void> done);
+  void made_warm(const WorkerId& id, Result<Worker>&& result, const Done<WorkerId>& done);
+  void adopt_warm(Worker record, const ContainerInfo& info);
+  void drop_warm(Entry& entry, const std::string& reason);
+  void stock_changed();
 
   void adopt(Worker record, const ContainerInfo& info);
   void refresh(const WorkerId& id, Done<void> done);
@@ -116,7 +145,9 @@ class LiveRegistry final : public Registry {
   [[nodiscard]] std::string records() const;
 
   Parts parts_;
-  Listener* listener_ = nullptr;
+  Registry::Listener* listener_ = nullptr;
+  Stock::Listener* stock_listener_ = nullptr;
+  std::string preferred_generation_;
   std::map<WorkerId, std::unique_ptr<Entry>> entries_;
   std::map<std::uint64_t, std::unique_ptr<OutputReader>> readers_;
   std::map<std::uint64_t, LogStream> log_streams_;

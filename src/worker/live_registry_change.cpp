@@ -49,13 +49,17 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
     erase(id);
     return answer(std::move(done), Result<void>());
   }
-  if (!has_ended(found->worker.state)) {
+  const State before = found->worker.state;
+  if (!has_ended(before)) {
     found->worker.state = State::stopping;
     changed(*found);
   }
-  const auto removed = [this, id, done = std::move(done)](Result<void> result) {
-    if (result) {
-      if (Entry* now = entry(id); now != nullptr && now->init) {
+  const auto removed = [this, id, before, done = std::move(done)](Result<void> result) {
+    if (Entry* now = entry(id); !result && now != nullptr && now->worker.state == State::stopping) {
+      now->worker.state = before;  // the engine will tell if that is wrong
+      changed(*now);
+    } else if (result) {
+      if (now != nullptr && now->init) {
         now->init->fail_all({Errc::cancelled, "the worker was removed"});
       }
       erase(id);
@@ -70,7 +74,8 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   if (found == nullptr || !found->announced) {
     return answer(std::move(done), Result<void>(Error{Errc::not_found, "there is no worker " + id.value}));
   }
-  if (found->launch || found->worker.state == State::stopping || found->worker.state == State::creating) {
+  const State state = found->worker.state;
+  if (found->launch || state == State::stopping || state == State::creating || state == State::warm) {
     return answer(
         std::move(done),
         Result<void>(Error{Errc::busy, fmt::format("worker {} is {}", found->worker.name, name(found->worker.state))}));
@@ -96,6 +101,7 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
     }
     now->worker.container = {};
     now->worker.pid = 0;
+    now->worker.generation.clear();
     now->out_of_memory = now->paused = now->cut_off = false;
     now->note.clear();
     now->command_end.clear();
@@ -110,10 +116,6 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
 
 void LiveRegistry::reopen(const WorkerId& id, Done<void> done) {
   Entry* found = entry(id);
-  Binder::OpenRequest open;
-  open.user = found->worker.owner;
-  open.path = found->worker.workspace;
-  open.read_only = found->worker.read_only;
   const auto finished = [this, id, done = std::move(done)](const Result<void>& result) {
     if (Entry* now = entry(id); now != nullptr && now->removed) {
       erase(id);
@@ -122,16 +124,16 @@ void LiveRegistry::reopen(const WorkerId& id, Done<void> done) {
     }
     done(result);
   };
-  const auto opened = [this, id, finished](Result<DetachedMount> mount) {
+  const auto opened = [this, id, finished](Result<std::vector<DetachedMount>> mounts) {
     Entry* now = entry(id);
-    if (now == nullptr || !mount) {
-      return finished(mount ? Result<void>(Error{Errc::not_found, "the worker was removed"})
-                            : Result<void>(mount.error()));
+    if (now == nullptr || !mounts) {
+      return finished(mounts ? Result<void>(Error{Errc::not_found, "the worker was removed"})
+                             : Result<void>(mounts.error()));
     }
     now->worker.reason.clear();
-    launch(*now, *std::move(mount), alive_.wrap(finished));
+    launch(*now, {std::move(mounts->at(0)), std::move(mounts->at(1))}, alive_.wrap(finished));
   };
-  parts_.binder.open(open, alive_.wrap(opened));
+  parts_.binder.open(mounts_of(found->worker, -1), alive_.wrap(opened));
 }
 
 void LiveRegistry::pause(const WorkerId& id, Done<void> done) {

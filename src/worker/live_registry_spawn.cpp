@@ -23,11 +23,6 @@ namespace {
 /** Workers made while the removal of ended ones, which make room for them, is under way. */
 constexpr std::size_t room_ahead = 8;
 
-std::uint64_t now_usec() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count());
-}
-
 }  // namespace
 
 Result<Worker> LiveRegistry::plan(const SpawnRequest& request) const {
@@ -76,7 +71,7 @@ Result<void> LiveRegistry::check_room(uid_t owner) {
   std::size_t owned = 0;
   Entry* oldest_ended = nullptr;
   for (const auto& [id, entry] : entries_) {
-    if (entry->worker.owner != owner) {
+    if (entry->worker.owner != owner || is_unclaimed(entry->worker)) {
       continue;
     }
     ++owned;
@@ -99,6 +94,31 @@ Result<void> LiveRegistry::check_room(uid_t owner) {
                            owned, owner, limits::workers_total, limits::workers_per_owner)};
 }
 
+Result<void> LiveRegistry::check_makeable(const Worker& worker) const {
+  if (!parts_.runtime.up()) {
+    return Error{Errc::unavailable, "the container engine is not reachable"};
+  }
+  if (worker.network == Network::parent && parts_.parent().value.empty()) {
+    return Error{Errc::unavailable, "the parent container is not running; see org.hal9000.Parent1"};
+  }
+  return {};
+}
+
+std::vector<Binder::OpenRequest> LiveRegistry::mounts_of(const Worker& worker, int directory) const {
+  Binder::OpenRequest workspace;
+  workspace.what = "workspace";
+  workspace.user = worker.owner;
+  workspace.path = worker.workspace;
+  workspace.directory = directory;
+  workspace.read_only = worker.read_only;
+  Binder::OpenRequest home;
+  home.what = "open the owner's Claude home";
+  home.user = worker.owner;
+  home.path = fmt::format("{}/user/{}", parts_.settings.state_dir, worker.owner);
+  home.create = true;
+  return {workspace, home};
+}
+
 void LiveRegistry::spawn(SpawnRequest request, Done<WorkerId> done) {
   if (!request.request_id.empty()) {
     for (const auto& [id, entry] : entries_) {
@@ -113,54 +133,83 @@ void LiveRegistry::spawn(SpawnRequest request, Done<WorkerId> done) {
     }
   }
   auto worker = plan(request);
-  auto room = worker ? check_room(request.owner) : Result<void>(worker.error());
-  if (room && !parts_.runtime.up()) {
-    room = Error{Errc::unavailable, "the container engine is not reachable"};
+  auto possible = worker ? check_room(request.owner) : Result<void>(worker.error());
+  const bool may_claim = possible && request.claim != Claim::never && find_warm(*worker) != nullptr;
+  if (possible && !may_claim && request.claim == Claim::require) {
+    possible = no_warm(*worker);
+    if (stock_listener_ != nullptr && warm_would_do(*worker)) {
+      stock_listener_->on_demand(false);
+    }
+  } else if (possible && !may_claim) {
+    possible = check_makeable(*worker);
   }
-  if (room && request.network == Network::parent && parts_.parent().value.empty()) {
-    room = Error{Errc::unavailable, "the parent container is not running; see org.hal9000.Parent1"};
-  }
-  if (!room) {
-    return answer(std::move(done), Result<WorkerId>(room.error()));
+  if (!possible) {
+    return answer(std::move(done), Result<WorkerId>(possible.error()));
   }
   const WorkerId id = worker->id;
   auto fresh = std::make_unique<Entry>();
   fresh->worker = *std::move(worker);
+  fresh->worker.workspace = request.workspace;
   fresh->directory = std::move(request.directory);
   fresh->answer_early = !request.wait;
+  fresh->claim = request.claim;
   fresh->spawn_waiters.push_back(std::move(done));
-  Binder::OpenRequest open;
-  open.user = request.owner;
-  open.path = request.workspace;
-  open.directory = fresh->directory.get();
-  open.read_only = request.read_only;
+  auto mounts = mounts_of(fresh->worker, fresh->directory.get());
   entries_.emplace(id, std::move(fresh));
-  parts_.binder.open(open, alive_.wrap([this, id](Result<DetachedMount> mount) { opened(id, std::move(mount)); }));
+  const auto opened = [this, id](Result<std::vector<DetachedMount>> result) { this->opened(id, std::move(result)); };
+  parts_.binder.open(std::move(mounts), alive_.wrap(opened));
 }
 
-void LiveRegistry::opened(const WorkerId& id, Result<DetachedMount> mount) {
+void LiveRegistry::opened(const WorkerId& id, Result<std::vector<DetachedMount>> opened) {
   Entry* found = entry(id);
   if (found == nullptr) {
     return;
   }
   found->directory.reset();
-  if (!mount) {
-    return finish_spawn(id, mount.error().with("workspace"));
+  if (!opened) {
+    return finish_spawn(id, opened.error());
   }
-  found->worker.workspace = mount->real_path;
+  Mounts mounts{std::move(opened->at(0)), std::move(opened->at(1))};
+  found->worker.workspace = mounts.workspace.real_path;
   if (const auto named = claim_name(*found); !named) {
     return finish_spawn(id, named);
   }
-  found->announced = true;
-  if (listener_ != nullptr) {
+  WorkerId made = id;
+  Entry* warm = nullptr;
+  if (found->claim != Claim::never && mounts.mapped() && warm_would_do(found->worker)) {
+    warm = find_warm(found->worker);
+    if (warm != nullptr && !remove_record(records(), warm->worker.id)) {
+      warm = nullptr;  // a crash would make it warm again, with somebody's project in it
+    }
+    if (stock_listener_ != nullptr) {
+      stock_listener_->on_demand(warm != nullptr);
+    }
+  }
+  if (warm != nullptr) {
+    made = take_warm(*found, *warm);
+    found = warm;
+  } else if (found->claim == Claim::require) {
+    const Error unmapped{Errc::unavailable,
+                         fmt::format("{}: its file system has no id-mapped mounts, which a warm worker needs",
+                                     mounts.workspace.real_path)};
+    return finish_spawn(id, mounts.mapped() ? no_warm(found->worker) : unmapped);
+  } else if (const auto makeable = check_makeable(found->worker); !makeable) {
+    return finish_spawn(id, makeable);
+  }
+  if (!std::exchange(found->announced, true) && listener_ != nullptr) {
     listener_->on_worker_added(found->worker);
   }
   if (found->answer_early) {
     for (auto& waiter : std::exchange(found->spawn_waiters, {})) {
-      waiter(id);
+      waiter(made);
     }
   }
-  launch(*found, *std::move(mount), alive_.wrap([this, id](const Result<void>& result) { finish_spawn(id, result); }));
+  const auto finished = [this, made](const Result<void>& result) { finish_spawn(made, result); };
+  if (warm != nullptr) {
+    bind(*found, std::move(mounts), alive_.wrap(finished));
+  } else {
+    launch(*found, std::move(mounts), alive_.wrap(finished));
+  }
 }
 
 Result<void> LiveRegistry::claim_name(Entry& entry) {
@@ -179,12 +228,19 @@ Result<void> LiveRegistry::claim_name(Entry& entry) {
   return {};
 }
 
-void LiveRegistry::launch(Entry& entry, DetachedMount workspace, Done<void> done) {
+Result<void> LiveRegistry::open_doors(Entry& entry) {
+  const auto made = make_run_folder(parts_.settings, entry.worker);
+  return made ? open_init_channel(entry) : made;
+}
+
+std::unique_ptr<Launch> LiveRegistry::new_launch(Entry& entry, Done<Worker> done) {
+  return std::make_unique<Launch>(Launch::Context{parts_.loop, parts_.runtime, parts_.binder, parts_.settings},
+                                  entry.worker, *entry.init, alive_.wrap(std::move(done)));
+}
+
+void LiveRegistry::launch(Entry& entry, Mounts mounts, Done<void> done) {
   const WorkerId id = entry.worker.id;
-  auto ready = make_run_folder(parts_.settings, entry.worker);
-  if (ready) {
-    ready = open_init_channel(entry);
-  }
+  const auto ready = open_doors(entry);
   auto socket = ready ? reopen_gateway_socket(id) : Result<UniqueFd>(ready.error());
   if (!socket) {
     return answer(std::move(done), Result<void>(socket.error()));
@@ -192,31 +248,33 @@ void LiveRegistry::launch(Entry& entry, DetachedMount workspace, Done<void> done
   if (listener_ != nullptr) {
     listener_->on_gateway_socket(entry.worker, *std::move(socket));
   }
-  const auto finished = [this, id, done = std::move(done)](Result<Worker> result) {
-    Entry* launched = this->entry(id);
-    if (launched == nullptr) {
-      return;
-    }
-    const auto launch = std::move(launched->launch);  // ends with this function
-    if (!result) {
-      return done(result.error());
-    }
-    launched->worker = *std::move(result);
-    launched->note = launched->worker.reason;
-    if (const auto saved = save_record(records(), launched->worker); !saved) {
-      // Without it the next daemon would not know whose the container is, and remove it.
-      const auto removed = [done, error = saved.error()](const Result<void>&) { done(error); };
-      return parts_.runtime.remove(std::exchange(launched->worker.container, {}), true, alive_.wrap(removed));
-    }
-    log::info({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_running}},
-              "worker {} runs for uid {} on {} (container {})", launched->worker.name, launched->worker.owner,
-              text::printable(launched->worker.workspace), launched->worker.container.value.substr(0, 12));
-    changed(*launched);
-    done({});
-  };
-  entry.launch =
-      std::make_unique<Launch>(Launch::Context{parts_.loop, parts_.runtime, parts_.binder, parts_.settings},
-                               entry.worker, *entry.init, parts_.parent(), std::move(workspace), alive_.wrap(finished));
+  entry.launch = new_launch(
+      entry, [this, id, done = std::move(done)](Result<Worker> result) { launched(id, std::move(result), done); });
+  entry.launch->make(parts_.parent(), std::move(mounts));
+}
+
+/** The command of a worker runs, or does not. */
+void LiveRegistry::launched(const WorkerId& id, Result<Worker>&& result, const Done<void>& done) {
+  Entry* found = entry(id);
+  if (found == nullptr) {
+    return;
+  }
+  const auto launch = std::move(found->launch);  // ends with this function
+  if (!result) {
+    return done(result.error());
+  }
+  found->worker = *std::move(result);
+  found->note = found->worker.reason;
+  if (const auto saved = save_record(records(), found->worker); !saved) {
+    // Without it the next daemon would not know whose the container is, and remove it.
+    const auto removed = [done, error = saved.error()](const Result<void>&) { done(error); };
+    return parts_.runtime.remove(std::exchange(found->worker.container, {}), true, alive_.wrap(removed));
+  }
+  log::info({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_running}},
+            "worker {} runs for uid {} on {} (container {})", found->worker.name, found->worker.owner,
+            text::printable(found->worker.workspace), found->worker.container.value.substr(0, 12));
+  changed(*found);
+  done({});
 }
 
 void LiveRegistry::finish_spawn(const WorkerId& id, const Result<void>& result) {
@@ -242,9 +300,12 @@ void LiveRegistry::finish_spawn(const WorkerId& id, const Result<void>& result) 
 Result<void> LiveRegistry::open_init_channel(Entry& entry) {
   const WorkerId id = entry.worker.id;
   auto channel = InitChannel::open(parts_.loop, run_folder(parts_.settings, id) + "/control.sock", "worker " + id.value,
-                                   {[this, id](bool) {
+                                   {[this, id](bool main_started) {
                                       Entry* found = this->entry(id);
                                       if (found != nullptr && found->launch) {
+                                        if (main_started && is_unclaimed(found->worker)) {
+                                          found->launch->cancel({Errc::internal, "it runs somebody's command"});
+                                        }
                                         found->launch->on_init_connected();
                                       }
                                     },

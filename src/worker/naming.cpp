@@ -17,7 +17,9 @@ namespace {
 
 constexpr std::size_t digest_digits = 8;
 
-std::string digest(std::string_view text) {
+}  // namespace
+
+std::string short_digest(std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
   unsigned int size = 0;
   if (EVP_Digest(text.data(), text.size(), bytes.data(), &size, EVP_sha256(), nullptr) != 1) {
@@ -30,8 +32,6 @@ std::string digest(std::string_view text) {
   return hex;
 }
 
-}  // namespace
-
 std::string default_name(std::string_view real_path) {
   const auto slash = real_path.find_last_of('/');
   std::string base;
@@ -43,7 +43,7 @@ std::string default_name(std::string_view real_path) {
     base.erase(0, 1);
   }
   base.resize(std::min(base.size(), limits::name_bytes - digest_digits - 1));
-  return fmt::format("{}-{}", base.empty() ? "root" : base, digest(real_path));
+  return fmt::format("{}-{}", base.empty() ? "root" : base, short_digest(real_path));
 }
 
 }  // namespace hal::worker

@@ -3,12 +3,12 @@
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "json/json.hpp"
+#include "worker/state_file.hpp"
 
 #include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -19,8 +19,6 @@ namespace hal::worker {
 
 namespace {
 
-/** A record holds a path, a command line and an environment, each bounded at the spawn. */
-constexpr off_t max_record_bytes = off_t{1} << 20;
 constexpr const char suffix[] = ".json";
 
 constexpr std::pair<State, std::string_view> state_names[] = {
@@ -40,22 +38,6 @@ Result<State> state_from(std::string_view name) {
 
 std::string path_of(const std::string& folder, const WorkerId& id) {
   return folder + "/" + id.value + suffix;
-}
-
-Result<std::string> read_file(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  struct stat status {};
-  if (!fd || ::fstat(fd.get(), &status) != 0) {
-    return errno_error("open " + path);
-  }
-  if (!S_ISREG(status.st_mode) || status.st_size > max_record_bytes) {
-    return Error{Errc::protocol, path + ": is no record"};
-  }
-  std::string text(static_cast<std::size_t>(status.st_size), '\0');
-  if (::read(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return errno_error("read " + path);
-  }
-  return text;
 }
 
 /** Collects the first error of many readers. */
@@ -121,6 +103,7 @@ std::string to_json(const Worker& worker) {
                      {"env", env},
                      {"servers", worker.servers},
                      {"request_id", worker.request_id},
+                     {"generation", worker.generation},
                      {"restarts", worker.restarts},
                      {"exit_code", worker.exit_code}});
 }
@@ -153,15 +136,18 @@ Result<Worker> worker_from_json(std::string_view text) {
   reader.list(worker.command, "command");
   reader.list(worker.servers, "servers");
   reader.text(worker.request_id, "request_id");
+  // Records of before the pool have none.
+  auto generation = json::optional_string_at(*document, "generation");
   reader.number(worker.restarts, "restarts");
   reader.number(worker.exit_code, "exit_code");
   auto env = json::object_at(*document, "env");
   if (reader.error()) {
     return *reader.error();
   }
-  if (!env) {
-    return env.error();
+  if (!env || !generation) {
+    return env ? generation.error() : env.error();
   }
+  worker.generation = generation->value_or("");
   for (const auto& [key, value] : (*env)->items()) {
     if (!value.is_string()) {
       return Error{Errc::protocol, "env." + key + ": must be a string"};
@@ -178,26 +164,17 @@ Result<Worker> worker_from_json(std::string_view text) {
 }
 
 Result<void> save_record(const std::string& folder, const Worker& worker) {
-  const std::string path = path_of(folder, worker.id);
-  const std::string fresh = path + ".new";
-  const std::string text = to_json(worker);
-  const UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) {
-    return errno_error("open " + fresh);
-  }
-  // No fsync, which may hold up the loop for seconds: a power cut ends the container too, and an empty record is found.
-  const bool written = ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::rename(fresh.c_str(), path.c_str()) == 0;
-  if (!written) {
-    const auto error = errno_error("write " + path);
-    (void)::unlink(fresh.c_str());
-    return error;
-  }
-  return {};
+  return replace_state_file(path_of(folder, worker.id), to_json(worker));
 }
 
-void remove_record(const std::string& folder, const WorkerId& id) {
-  (void)::unlink(path_of(folder, id).c_str());
+Result<void> remove_record(const std::string& folder, const WorkerId& id) {
+  const auto path = path_of(folder, id);
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) {
+    return {};
+  }
+  const auto error = errno_error("unlink " + path);
+  log::error({}, "{}", error.message);
+  return error;
 }
 
 std::vector<Worker> load_records(const std::string& folder) {
@@ -208,7 +185,7 @@ std::vector<Worker> load_records(const std::string& folder) {
     if (!file.ends_with(suffix)) {
       continue;
     }
-    const auto text = read_file(folder + "/" + file);
+    const auto text = read_state_file(folder + "/" + file);
     auto worker = text ? worker_from_json(*text) : Result<Worker>(text.error());
     if (worker) {
       workers.push_back(*std::move(worker));

@@ -14,7 +14,8 @@ namespace hal::worker {
 
 /** Replaces the record's file; the old one stays whole if this fails. */
 [[nodiscard]] Result<void> save_record(const std::string& folder, const Worker& worker);
-void remove_record(const std::string& folder, const WorkerId& id);
+/** Removing what is gone succeeds. */
+Result<void> remove_record(const std::string& folder, const WorkerId& id);
 /** All readable records; one that is not is logged and left where it is. */
 [[nodiscard]] std::vector<Worker> load_records(const std::string& folder);
 

@@ -37,6 +37,8 @@ class Registry {
     virtual void on_limit_hit(const WorkerId& id, std::string_view what) = 0;
     /** The worker's gateway socket is open; the listener owns the listening descriptor from now on. */
     virtual void on_gateway_socket(const Worker& worker, UniqueFd listening) = 0;
+    /** A warm worker, whose gateway socket is known, has its owner and its servers now. */
+    virtual void on_worker_claimed(const Worker& worker) = 0;
   };
 
   virtual ~Registry() = default;
@@ -54,7 +56,10 @@ class Registry {
   /** A new listening socket in place of the worker's old one, for a gateway that has lost it. */
   [[nodiscard]] virtual Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) = 0;
 
-  /** Answers when the worker runs (or at once, see SpawnRequest::wait). A failure leaves nothing behind. */
+  /**
+   * Answers when the worker runs (or at once, see SpawnRequest::wait). A failure leaves nothing behind. Whether a warm
+   * worker is taken is SpawnRequest::claim's to say; unavailable if one is required and there is none.
+   */
   virtual void spawn(SpawnRequest request, Done<WorkerId> done) = 0;
 
   /** A new terminal on the worker's command; closing the stream detaches it. `term` is the caller's TERM. */

@@ -137,6 +137,8 @@ class Runtime {
     virtual void on_engine_down(const Error& reason) = 0;
     /** Events are hints: some may be lost or come twice over a reconnect. */
     virtual void on_container_event(const ContainerEvent& event) = 0;
+    /** A hint that some image was built, pulled or tagged. */
+    virtual void on_image_event() {}
   };
 
   virtual ~Runtime() = default;

@@ -3,6 +3,7 @@
 #include "policy/grant.hpp"
 #include "worker/worker.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -18,6 +19,14 @@ struct Profile {
   std::map<std::string, std::string> env;
   Limits limits;
   policy::Grant grant;
+};
+
+/** How many warm workers are kept, unless the pool was told otherwise later. */
+struct PoolSettings {
+  std::uint32_t min = 2;
+  std::uint32_t max = 5;
+  /** How long a worker that demand does not ask for is kept. */
+  std::chrono::microseconds idle_timeout = std::chrono::seconds(300);
 };
 
 /** What the configuration decides about workers and their parent. */
@@ -36,6 +45,7 @@ struct Settings {
   /** What owners may, by uid; and those who are not named. */
   std::map<uid_t, policy::Grant> owners;
   policy::Grant other_owners;
+  PoolSettings pool;
 
   std::string parent_image = "hal9000/parent";
   /** The engine network of the namespace holder: "bridge", "none" or a name. Never replaced by another silently. */

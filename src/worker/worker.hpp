@@ -29,6 +29,9 @@ struct Limits {
   std::uint64_t pids = 100;
 };
 
+/** Whether a warm worker shall be taken. */
+enum class Claim { prefer, require, never };
+
 /** What a caller asks for. Unset members follow the profile, then the defaults. */
 struct SpawnRequest {
   /** Who asks and will own the worker, by the bus' word. */
@@ -53,11 +56,13 @@ struct SpawnRequest {
   std::optional<std::vector<std::string>> servers;
   /** A repeated request with the same id of the same owner gets the same worker. */
   std::string request_id;
+  Claim claim = Claim::prefer;
   /** False: answer at once, with the worker in state `creating`. */
   bool wait = true;
 };
 
-/** A worker at this moment. All of it is for reading; the Registry changes it. */
+/** A worker at this moment. A warm one has no owner (0), workspace and servers yet. All of it is for reading; the
+ * Registry changes it. */
 struct Worker {
   WorkerId id;
   std::string name;
@@ -82,6 +87,8 @@ struct Worker {
   std::map<std::string, std::string> env;
   std::vector<std::string> servers;
   std::string request_id;
+  /** Its container was made for the pool, from what had this fingerprint then; empty for all others. */
+  std::string generation;
   std::uint32_t restarts = 0;
   /** Of the command, once it has ended; 128 + n for signal n. */
   int exit_code = 0;

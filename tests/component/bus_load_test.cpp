@@ -124,6 +124,7 @@ TEST_F(BusLoad, is_introspected_as_its_files_say) {
       {path_of("0a"), worker1},
       {"/org/hal9000/server/memory_2dbank", server1},
       {"/org/hal9000/parent", parent1},
+      {"/org/hal9000/pool", pool1},
       {"/org/hal9000/job/1", job1},
       {"/org/freedesktop/LogControl1", "org.freedesktop.LogControl1"}};
   for (const auto& [object, interface] : objects) {

@@ -379,6 +379,7 @@ class BusTest::Wiring : public worker::Registry::Listener {
   void on_worker_removed(const WorkerId& id) override { service_.on_worker_removed(id); }
   void on_limit_hit(const WorkerId& id, std::string_view what) override { service_.on_limit_hit(id, what); }
   void on_gateway_socket(const worker::Worker&, UniqueFd) override {}
+  void on_worker_claimed(const worker::Worker&) override {}
 
  private:
   bus::Service& service_;
@@ -395,7 +396,8 @@ BusTest::BusTest() {
   servers.add("memory-bank");
   connection =
       std::make_unique<bus::Connection>(loop, bus::BusKind::system, [this](std::string_view reason) { lost = reason; });
-  service = std::make_unique<bus::Service>(loop, *connection, bus::Service::Parts{registry, parent, servers, control});
+  service =
+      std::make_unique<bus::Service>(loop, *connection, bus::Service::Parts{registry, parent, pool, servers, control});
   wiring_ = std::make_unique<Wiring>(*service);
   registry.set_listener(wiring_.get());
   connection->request_name(names::bus_name);

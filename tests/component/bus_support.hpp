@@ -149,6 +149,7 @@ class BusTest {
   static constexpr const char* worker1 = "org.hal9000.Worker1";
   static constexpr const char* server1 = "org.hal9000.Server1";
   static constexpr const char* parent1 = "org.hal9000.Parent1";
+  static constexpr const char* pool1 = "org.hal9000.Pool1";
   static constexpr const char* job1 = "org.hal9000.Job1";
   static constexpr const char* properties = "org.freedesktop.DBus.Properties";
   /** Users every machine has: the bus lets nobody in it does not know. */
@@ -163,6 +164,7 @@ class BusTest {
   event::Loop loop;
   FakeRegistry registry{loop};
   FakeParent parent{loop};
+  FakePool pool{loop};
   FakeServers servers{loop};
   FakeDaemon control{loop};
   std::string lost;

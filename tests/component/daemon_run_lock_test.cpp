@@ -5,6 +5,7 @@
 #include "support/component.hpp"
 
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <memory>
@@ -76,6 +77,27 @@ TEST(RunLock, NoChildHoldsIt) {
   lock->reset();
   const auto again = lock_run_dir(dir.path());
   EXPECT_TRUE(again) << again.error().message;
+}
+
+/** A daemon that is killed while it forks leaves a copy of the lock with a child, which is about to close it. */
+TEST(RunLock, AChildOfADeadDaemonIsWaitedForAMoment) {
+  const test::TempDir dir;
+  const pid_t dead = ::fork();
+  if (dead == 0) {
+    auto lock = lock_run_dir(dir.path());
+    if (::fork() == 0) {
+      (void)::ualarm(200'000, 0);  // which ends it
+      for (;;) {
+        ::pause();
+      }
+    }
+    ::_exit(lock ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(dead, &status, 0), dead);
+  ASSERT_EQ(status, 0);
+  const auto lock = lock_run_dir(dir.path());
+  EXPECT_TRUE(lock) << lock.error().message;
 }
 
 }  // namespace

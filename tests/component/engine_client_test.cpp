@@ -237,7 +237,7 @@ TEST_F(EngineClient, list_asks_few_at_a_time_and_fails_once) {
   const auto all = await<std::vector<ContainerInfo>>([&](auto done) { client_->list({}, done); });
   ASSERT_FALSE(all);
   EXPECT_EQ(all.error().code, Errc::internal);
-  EXPECT_LE(server_.seen().size(), 4 + 1 + 20 + 8U) << "went on after the failure";
+  EXPECT_LE(server_.seen().size(), 5 + 1 + 20 + 8U) << "went on after the failure";
 }
 
 TEST_F(EngineClient, calls_in_flight_are_bounded) {

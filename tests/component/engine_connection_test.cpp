@@ -127,6 +127,17 @@ TEST_F(EngineConnection, events_arrive_whole_from_pieces_of_one_byte) {
   EXPECT_EQ(events_, (std::vector<std::pair<Kind, std::string>>{{Kind::started, "a"}, {Kind::died, "a"}}));
 }
 
+TEST_F(EngineConnection, tells_of_images_whatever_is_said_of_them) {
+  start();
+  ASSERT_TRUE(wait([&] { return image_stream_ != nullptr; }));
+  image_stream_->send(test::chunk("no JSON at all\n"));
+  ASSERT_TRUE(wait([&] { return image_events_ > 0; }));
+  image_stream_->send(test::last_chunk);
+  emit(event("start", "a"));
+  ASSERT_TRUE(wait([&] { return !events_.empty(); }));
+  EXPECT_EQ(downs_, 0) << "the end of this stream is no loss";
+}
+
 TEST_F(EngineConnection, a_garbage_line_makes_it_connect_anew) {
   start();
   emit(event("start", "a") + "garbage\n" + event("die", "a"));

@@ -9,14 +9,15 @@ using test::http;
 
 namespace {
 
-/** "POST /v1.41/containers/x/start?t=1" -> "POST /containers/x/start" */
+/** "POST /v1.41/containers/x/start?t=1" -> "POST /containers/x/start"; the events of images are "GET /events image". */
 std::string kind_of(const std::string& request) {
   const auto blank = request.find(' ');
   auto path = request.substr(blank + 1, request.find('?') - blank - 1);
   if (path.starts_with("/v1.") || path.starts_with("/v2.")) {
     path.erase(0, path.find('/', 1));
   }
-  return request.substr(0, blank + 1) + path;
+  const bool image = path == "/events" && request.find("image") != std::string::npos;
+  return request.substr(0, blank + 1) + path + (image ? " image" : "");
 }
 
 }  // namespace
@@ -38,6 +39,10 @@ FakeEngine::FakeEngine()
   on("GET /info", http(200, R"({"CgroupDriver":"cgroupfs","CgroupVersion":"2","Driver":"overlay2"})"));
   on("GET /events", [this](const auto&, const auto& connection) {
     event_stream_ = connection;
+    connection->send(test::http_chunked());
+  });
+  on("GET /events image", [this](const auto&, const auto& connection) {
+    image_stream_ = connection;
     connection->send(test::http_chunked());
   });
   on("GET /containers/c1/json", http(200, R"({"Id":"c1","State":{"Status":"running","Pid":1}})"));
@@ -103,6 +108,10 @@ void FakeEngine::on_engine_down(const Error& reason) {
   if (inside_down_) {
     inside_down_();
   }
+}
+
+void FakeEngine::on_image_event() {
+  ++image_events_;
 }
 
 void FakeEngine::on_container_event(const worker::ContainerEvent& event) {

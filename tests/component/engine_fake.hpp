@@ -64,12 +64,15 @@ class FakeEngine : public ::testing::Test, public worker::Runtime::Listener {
   void on_engine_up(const worker::EngineInfo& info) override;
   void on_engine_down(const Error& reason) override;
   void on_container_event(const worker::ContainerEvent& event) override;
+  void on_image_event() override;
 
   event::Loop loop_;
   test::TempDir dir_;
   std::map<std::string, Answer> answers_;
   test::ScriptServer server_;
   Connection event_stream_;
+  Connection image_stream_;
+  int image_events_ = 0;
   std::string api_version_ = "1.41";
 
   Options options_;

@@ -188,6 +188,17 @@ TEST(Defer, MayScheduleItselfAgain) {
   ASSERT_TRUE(test::run_until(loop, [&] { return runs == 3; }));
 }
 
+TEST(Post, RunsOnceAndKeepsNothing) {
+  Loop loop;
+  const auto held = std::make_shared<int>();
+  int runs = 0;
+  post(loop, "post", [&runs, held] { ++runs; });
+  EXPECT_EQ(runs, 0) << "never from inside the call";
+  test::run_ready(loop);
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(held.use_count(), 1) << "what has run is kept";
+}
+
 TEST(Signal, ArrivesAsAnEvent) {
   Loop loop;
   int hups = 0;

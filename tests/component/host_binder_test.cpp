@@ -152,14 +152,22 @@ class BinderTest : public ::testing::Test {
   }
 
   Result<DetachedMount> open(Binder::OpenRequest request) {
-    std::optional<Result<DetachedMount>> result;
-    binder_.open(request, [&](Result<DetachedMount> mount) { result.emplace(std::move(mount)); });
+    auto mounts = open(std::vector<Binder::OpenRequest>{std::move(request)});
+    if (!mounts) {
+      return mounts.error();
+    }
+    return std::move(mounts->at(0));
+  }
+  Result<std::vector<DetachedMount>> open(std::vector<Binder::OpenRequest> requests) {
+    std::optional<Result<std::vector<DetachedMount>>> result;
+    binder_.open(std::move(requests),
+                 [&](Result<std::vector<DetachedMount>> mounts) { result.emplace(std::move(mounts)); });
     EXPECT_FALSE(result) << "answered from inside the call";
     EXPECT_TRUE(run_until(loop_, [&] { return result.has_value(); }));
     return result ? std::move(*result) : Error{Errc::internal, "no answer"};
   }
   Result<DetachedMount> open(const std::string& path, uid_t user = owner, bool read_only = false) {
-    return open({user, path, -1, read_only});
+    return open(Binder::OpenRequest{"", user, path, -1, read_only});
   }
 
   Result<void> place(pid_t pid, UniqueFd tree, const std::string& target = "/workspace") {
@@ -347,14 +355,14 @@ TEST_F(BinderTest, a_file_system_without_mapping_is_reported_unmapped) {
 
 TEST_F(BinderTest, an_open_directory_serves_as_well_as_a_path) {
   const UniqueFd directory(::open(project_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  auto mount = open({owner, "", directory.get(), false});
+  auto mount = open(Binder::OpenRequest{"", owner, "", directory.get(), false});
   ASSERT_TRUE(mount) << mount.error().message;
   EXPECT_EQ(mount->real_path, project_);
 }
 
 TEST_F(BinderTest, an_open_file_is_no_directory) {
   const UniqueFd file(::open((project_ + "/old").c_str(), O_RDONLY | O_CLOEXEC));
-  const auto result = open({owner, "", file.get(), false});
+  const auto result = open(Binder::OpenRequest{"", owner, "", file.get(), false});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Errc::invalid_argument);
 }
@@ -362,7 +370,7 @@ TEST_F(BinderTest, an_open_file_is_no_directory) {
 TEST_F(BinderTest, an_open_directory_gives_no_rights_its_holder_does_not_have) {
   make_directory("private", stranger, 0700);
   const UniqueFd directory(::open((folder_ / "private").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  const auto result = open({owner, "", directory.get(), false});
+  const auto result = open(Binder::OpenRequest{"", owner, "", directory.get(), false});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Errc::denied);
 }
@@ -371,7 +379,7 @@ TEST_F(BinderTest, a_removed_directory_is_not_found) {
   make_directory("gone", owner);
   const UniqueFd directory(::open((folder_ / "gone").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   ASSERT_EQ(::rmdir((folder_ / "gone").c_str()), 0);
-  const auto result = open({owner, "", directory.get(), false});
+  const auto result = open(Binder::OpenRequest{"", owner, "", directory.get(), false});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Errc::not_found);
 }
@@ -468,6 +476,26 @@ TEST_F(BinderTest, a_container_that_has_ended_is_unavailable) {
   EXPECT_FALSE(place(0, std::move(again->tree)));
 }
 
+TEST_F(BinderTest, several_directories_are_opened_together_or_not_at_all) {
+  make_directory("second", owner);
+  const auto second = folder_ / "second";
+  const auto both = open({Binder::OpenRequest{"first", owner, project_}, Binder::OpenRequest{"second", owner, second}});
+  ASSERT_TRUE(both) << both.error().message;
+  ASSERT_EQ(both->size(), 2U);
+  EXPECT_EQ(both->at(0).real_path, project_);
+  EXPECT_EQ(both->at(1).real_path, second);
+  EXPECT_TRUE(both->at(0).tree && both->at(1).tree);
+  ASSERT_TRUE(run_until(loop_, [] { return children().empty(); }));
+  const auto fds = open_fds();
+  const auto failed = open(
+      {Binder::OpenRequest{"first", owner, project_}, Binder::OpenRequest{"the other", owner, folder_ / "missing"}});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Errc::not_found);
+  EXPECT_EQ(failed.error().message.find("the other: " + (folder_ / "missing")), 0U) << failed.error().message;
+  ASSERT_TRUE(run_until(loop_, [] { return children().empty(); }));
+  EXPECT_EQ(open_fds(), fds);
+}
+
 TEST_F(BinderTest, what_is_not_placed_vanishes) {
   ASSERT_TRUE(open(project_));  // now the loop has all descriptors it makes when they are first needed
   ASSERT_TRUE(run_until(loop_, [] { return children().empty(); }));
@@ -487,12 +515,13 @@ TEST_F(BinderTest, too_many_at_once_are_refused_and_the_others_served) {
   std::size_t refused = 0;
   const std::size_t count = Tasks::max_tasks + 3;
   for (std::size_t i = 0; i < count; ++i) {
-    binder_.open({owner, project_, -1, false}, [&](const Result<DetachedMount>& mount) {
-      ++(mount ? served : refused);
-      if (!mount) {
-        EXPECT_EQ(mount.error().code, Errc::busy) << mount.error().message;
-      }
-    });
+    binder_.open({Binder::OpenRequest{"", owner, project_, -1, false}},
+                 [&](const Result<std::vector<DetachedMount>>& mounts) {
+                   ++(mounts ? served : refused);
+                   if (!mounts) {
+                     EXPECT_EQ(mounts.error().code, Errc::busy) << mounts.error().message;
+                   }
+                 });
   }
   EXPECT_TRUE(run_until(
       loop_, [&] { return served + refused == count; }, 30s));

@@ -200,6 +200,68 @@ TEST_F(InitMain, starts_only_once_but_may_fail_before) {
   EXPECT_EQ(expect(RecordKind::failed, 3).record.error, EEXIST);
 }
 
+init::Request prepare_request(std::uint64_t id) {
+  auto request = main_request(id, "");
+  request.kind = init::RequestKind::prepare;
+  request.argv.clear();
+  return request;
+}
+
+TEST_F(InitMain, starts_in_a_prepared_tmux_with_an_environment_of_its_own) {
+  ASSERT_TRUE(peer_.send(prepare_request(7)));
+  EXPECT_EQ(expect(RecordKind::prepared, 7).record.pid, 0);
+  ASSERT_TRUE(peer_.send(prepare_request(8)));
+  (void)expect(RecordKind::prepared, 8);
+  // What a window opened later sees: values tmux would expand, split or end a command at.
+  const std::string odd = "a b;c\"d'e$HOME~{#H}\\ \n  z\x1f\xc3\xa4";
+  auto request = main_request(1, "exec sleep 100");
+  request.env.push_back("ODD=" + odd);
+  ASSERT_TRUE(peer_.send(request));
+  EXPECT_GT(expect(RecordKind::started, 1).record.pid, 0);
+  auto window = terminal_request(2, R"(until tmux -L main show-environment -g ODD; do sleep 0.01; done
+      tmux -L main new-window -d 'printf "[%s]" "$ODD" > "$TMUX_TMPDIR/out"; exec sleep 100')");
+  window.env.push_back("TMUX_TMPDIR=" + folder_.path());
+  ASSERT_TRUE(peer_.send(window));
+  const auto terminal = expect(RecordKind::started, 2);  // its end would end the script
+  EXPECT_TRUE(wait_for_file(folder_ / "out", [&](const std::string& text) { return text == "[" + odd + "]"; }))
+      << read_file(folder_ / "out");
+}
+
+TEST_F(InitMain, need_not_wait_for_the_preparation) {
+  ASSERT_TRUE(peer_.send(prepare_request(7)));
+  ASSERT_TRUE(peer_.send(main_request(1, "exit 5")));
+  (void)expect(RecordKind::started, 1);
+  EXPECT_EQ(expect(RecordKind::main_exited, 1).record.status, 5 << 8);
+  EXPECT_EQ(init_.wait(), 5 << 8);
+}
+
+TEST_F(InitMain, starts_anew_where_the_prepared_tmux_is_gone) {
+  ASSERT_TRUE(peer_.send(prepare_request(7)));
+  (void)expect(RecordKind::prepared, 7);
+  auto kill = exec_request(2, "tmux -L main kill-server");
+  kill.terminal = true;
+  kill.env.push_back("TMUX_TMPDIR=" + folder_.path());
+  ASSERT_TRUE(peer_.send(kill));
+  (void)expect(RecordKind::started, 2);
+  (void)expect(RecordKind::exited, 2);
+  // tmux' end may still be on its way: until then it is said to be busy.
+  std::optional<Received> received;
+  do {
+    ASSERT_TRUE(peer_.send(main_request(1, "exit 6")));
+    received = peer_.next();
+    ASSERT_TRUE(received);
+  } while (received->record.kind == RecordKind::failed);
+  EXPECT_EQ(received->record.kind, RecordKind::started);
+  EXPECT_EQ(expect(RecordKind::main_exited, 1).record.status, 6 << 8);
+}
+
+TEST_F(InitMain, sigterm_ends_what_is_prepared) {
+  ASSERT_TRUE(peer_.send(prepare_request(7)));
+  (void)expect(RecordKind::prepared, 7);
+  init_.signal(SIGTERM);
+  EXPECT_EQ(init_.wait(), 143 << 8);
+}
+
 TEST_F(InitMain, without_tmux_it_fails) {
   auto request = main_request(1, "true");
   request.env = {"PATH=/nonexistent"};

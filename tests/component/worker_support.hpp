@@ -28,21 +28,29 @@ class FakeBinder : public worker::Binder {
  public:
   explicit FakeBinder(event::Loop& loop) : loop_(loop) {}
 
-  void open(const OpenRequest& request, Done<worker::DetachedMount> done) override {
-    opened.push_back(request.path);
-    const auto failure = open_errors.find(request.path);
-    event::post(loop_, "fake binder",
-                [path = request.path, mapped = mapped, done = std::move(done),
-                 error = failure == open_errors.end() ? std::optional<Error>() : failure->second] {
-                  if (error) {
-                    return done(*error);
-                  }
-                  worker::DetachedMount mount;
-                  mount.real_path = path.empty() ? "/by/descriptor" : path;
-                  mount.mapped = mapped;
-                  mount.group = 77;
-                  done(std::move(mount));
-                });
+  void open(std::vector<OpenRequest> requests, Done<std::vector<worker::DetachedMount>> done) override {
+    std::optional<Error> error;
+    for (const auto& request : requests) {
+      opened.push_back(request.path);
+      const auto failure = open_errors.find(request.path);
+      if (!error && failure != open_errors.end() && failure->second) {
+        error = failure->second->with(request.what);
+      }
+    }
+    event::post(loop_, "fake binder", [requests, mapped = mapped, error, done = std::move(done)] {
+      if (error) {
+        return done(*error);
+      }
+      std::vector<worker::DetachedMount> mounts;
+      for (const auto& request : requests) {
+        worker::DetachedMount mount;
+        mount.real_path = request.path.empty() ? "/by/descriptor" : request.path;
+        mount.mapped = mapped;
+        mount.group = 77;
+        mounts.push_back(std::move(mount));
+      }
+      done(std::move(mounts));
+    });
   }
   void place(pid_t container_pid, std::vector<Placement> placements, Done<void> done) override {
     for (const auto& placement : placements) {
@@ -64,12 +72,17 @@ class FakeBinder : public worker::Binder {
 /** PID 1 of a fake container: connects as hal9000-init does and answers every request. */
 class FakeInit {
  public:
-  FakeInit(event::Loop& loop, const std::string& socket)
+  /** `main_started`: as if a command had been started over an earlier connection. */
+  FakeInit(event::Loop& loop, const std::string& socket, bool main_started = false)
       : channel_(loop, *io::connect_unix(socket, SOCK_SEQPACKET), "fake init",
                  {[this](io::Message message) { on_request(std::move(message)); },
                   [this](const Error&) { closed = true; }}) {
     init::Record hello;
     hello.kind = init::RecordKind::hello;
+    if (main_started) {
+      hello.flags = init::record_main_started;
+      hello.id = ExecId{1};
+    }
     send(hello);
   }
 
@@ -78,6 +91,8 @@ class FakeInit {
   /** errno for the next start of this program, by argv[0]. */
   std::map<std::string, int> failures;
   std::map<std::string, int> exit_codes;
+  int prepare_error = 0;
+  /** Without those that only prepare. */
   std::vector<init::Request> requests;
   /** Programs run on instead of ending at once; the merge of the configuration ends all the same. */
   bool stays_running = false;
@@ -86,9 +101,14 @@ class FakeInit {
  private:
   void on_request(io::Message message) {
     const auto request = *init::decode_request(message.bytes);
-    requests.push_back(request);
     init::Record record;
     record.id = request.id;
+    if (request.kind == init::RequestKind::prepare) {
+      record.kind = prepare_error == 0 ? init::RecordKind::prepared : init::RecordKind::failed;
+      record.error = prepare_error;
+      return send(record);
+    }
+    requests.push_back(request);
     if (const auto failure = failures.find(request.argv.at(0)); failure != failures.end()) {
       record.kind = init::RecordKind::failed;
       record.error = failure->second;
@@ -118,9 +138,11 @@ class RegistryRecorder : public worker::Registry::Listener {
   void on_gateway_socket(const worker::Worker&, UniqueFd listening) override {
     sockets.push_back(std::move(listening));
   }
+  void on_worker_claimed(const worker::Worker& worker) override { claimed.push_back(worker); }
 
   std::vector<std::string> events;
   std::vector<UniqueFd> sockets;
+  std::vector<worker::Worker> claimed;
 };
 
 /** A registry over fakes, with everything it writes in a temporary folder. */
@@ -136,6 +158,7 @@ struct RegistryFixture : public ::testing::Test {
     runtime.on_start = [this](const worker::ContainerSpec& spec) {
       if (connect_init) {
         inits.push_back(std::make_unique<FakeInit>(loop, spec.binds.at(0).source + "/control.sock"));
+        inits.back()->prepare_error = init_prepare_error;
         inits.back()->failures = init_failures;
         inits.back()->exit_codes = init_exit_codes;
         inits.back()->stays_running = init_stays_running;
@@ -200,6 +223,7 @@ struct RegistryFixture : public ::testing::Test {
   Forwarder forwarder;
   bool in_parent_network = true;
   bool connect_init = true;
+  int init_prepare_error = 0;
   std::map<std::string, int> init_failures;
   std::map<std::string, int> init_exit_codes;
   bool init_stays_running = false;

@@ -30,7 +30,7 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
 class System:
     """One daemon with folders, bus and containers of its own."""
 
-    def __init__(self, folder, engine_host, instance, mcp_servers):
+    def __init__(self, folder, engine_host, instance, mcp_servers, pool=(0, 0)):
         self.folder, self.instance, self.engine_host = folder, instance, engine_host
         self.state, self.run_dir, self.config = (folder / name for name in ("state", "run", "etc"))
         self.log = folder / "hal9000d.log"
@@ -42,7 +42,7 @@ class System:
         shutil.copy(ROOT / "src/daemon/hal9000.toml", folder / "data")
         for name, place in PROGRAMS.items():
             shutil.copy(BUILD / place, folder / "programs" / name)
-        self.settings(f'instance = "{instance}"\n[engine]\nsocket = "{engine_host.removeprefix("unix://")}"\n[parent]\nnetwork = "none"\n[servers]\nrun = "child"\n[gateway]\nrun = "child"\n')
+        self.settings(f'instance = "{instance}"\n[engine]\nsocket = "{engine_host.removeprefix("unix://")}"\n[parent]\nnetwork = "none"\n[pool]\nmin = {pool[0]}\nmax = {pool[1]}\n[servers]\nrun = "child"\n[gateway]\nrun = "child"\n')
         self.servers(mcp_servers)
         socket = folder / "bus.sock"
         (folder / "bus.conf").write_text(BUS_CONFIG.format(socket=socket))
@@ -124,6 +124,16 @@ class System:
 
     def until_parent_runs(self):
         wait_until("ChromaDB", lambda: json.loads(self.claudy("parent", "status", "--json"))["chroma_health"] == "healthy", 60)
+
+    def pool(self):
+        return json.loads(self.claudy("pool", "status", "--json"))
+
+    def until_warm(self, count, seconds=120):
+        """Until just so many are warm and none is on its way."""
+        return wait_until(f"{count} warm workers", lambda: (pool := self.pool())["warm"] == count and not pool["starting"] and pool, seconds)
+
+    def warm_workers(self):
+        return [one for one in self.workers() if one["state"] == "warm"]
 
     def left_behind(self):
         """What failed spawns must not leave: containers, sockets, records, mounts."""

@@ -279,4 +279,19 @@ worker::OperationHandle FakeDaemon::stop_all(std::chrono::milliseconds within, P
   return std::make_unique<Handle>(*this);
 }
 
+worker::OperationHandle FakePool::begin(std::string what, Progress on_progress, Done<void> over) {
+  class Handle : public worker::Operation {
+   public:
+    explicit Handle(FakePool& pool) : pool_(pool) {}
+    ~Handle() override { pool_.cancelled = true; }
+
+   private:
+    FakePool& pool_;
+  };
+  job = std::move(what);
+  progress = std::move(on_progress);
+  done = std::move(over);
+  return std::make_unique<Handle>(*this);
+}
+
 }  // namespace hal::test

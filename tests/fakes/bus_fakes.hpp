@@ -3,6 +3,7 @@
 #include "bus/backend.hpp"
 #include "event/sources.hpp"
 #include "worker/parent.hpp"
+#include "worker/pool.hpp"
 #include "worker/registry.hpp"
 
 #include <deque>
@@ -133,6 +134,39 @@ class FakeParent : public worker::Parent {
   }
 
  private:
+  Later later_;
+};
+
+class FakePool : public worker::Pool {
+ public:
+  explicit FakePool(event::Loop& loop) : later_(loop) {}
+  Status status_now{.min = 2, .max = 5, .idle_timeout = std::chrono::seconds(300), .target = 2, .pressure = "none"};
+  std::vector<Change> changes;
+  std::optional<Error> next_error;
+  /** Of the job that is under way: "warm 3". */
+  std::string job;
+  Progress progress;
+  Done<void> done;
+  bool cancelled = false;
+
+  [[nodiscard]] Status status() const override { return status_now; }
+  Result<void> configure(const Change& change) override {
+    changes.push_back(change);
+    return next_error ? Result<void>(*std::exchange(next_error, std::nullopt)) : Result<void>();
+  }
+  [[nodiscard]] worker::OperationHandle warm(std::uint32_t count, Progress on_progress, Done<void> over) override {
+    return begin("warm " + std::to_string(count), std::move(on_progress), std::move(over));
+  }
+  [[nodiscard]] worker::OperationHandle drain(Progress on_progress, Done<void> over) override {
+    return begin("drain", std::move(on_progress), std::move(over));
+  }
+  void cleanup(Done<std::uint32_t> over) override {
+    later_.call([over = std::move(over)] { over(3); });
+  }
+
+ private:
+  worker::OperationHandle begin(std::string what, Progress on_progress, Done<void> over);
+
   Later later_;
 };
 

@@ -354,6 +354,49 @@ class Parent(Exported):
         self.daemon.note("RestartChroma")
 
 
+class Pool(Exported):
+    INTERFACE = "org.hal9000.Pool1"
+    TYPES = {"min": dbus.UInt32, "max": dbus.UInt32, "idle_timeout_usec": dbus.UInt64}
+
+    def __init__(self, daemon):
+        super().__init__(daemon, f"{ROOT}/pool", self.INTERFACE, {
+            "Min": dbus.UInt32(2), "Max": dbus.UInt32(5), "IdleTimeoutUSec": dbus.UInt64(300_000_000),
+            "Target": dbus.UInt32(2), "Warm": dbus.UInt32(1), "Starting": dbus.UInt32(1), "Claimed": dbus.UInt32(0),
+            "Hits": dbus.UInt64(7), "Misses": dbus.UInt64(3), "Pressure": "none", "Drained": False,
+            "Reason": "1 is being made"})
+
+    @dbus.service.method(INTERFACE, in_signature="a{sv}")
+    def Configure(self, settings):
+        check_options(settings, self.TYPES)
+        if settings.get("min", 0) > settings.get("max", 5):
+            raise error("InvalidArgument", f"min {settings['min']} must not be more than max")
+        self.change(**{{"min": "Min", "max": "Max", "idle_timeout_usec": "IdleTimeoutUSec"}[key]: value
+                       for key, value in settings.items()})
+
+    @dbus.service.method(INTERFACE, in_signature="u", out_signature="o")
+    def Warm(self, count):
+        failed = "making workers keeps failing" if count == 13 else ""
+        self.change(Warm=dbus.UInt32(count))
+        return self.daemon.run_job(failed)
+
+    @dbus.service.method(INTERFACE, out_signature="o")
+    def Drain(self):
+        self.change(Warm=dbus.UInt32(0), Drained=True)
+        return self.daemon.run_job("")
+
+    @dbus.service.method(INTERFACE, out_signature="u")
+    def Cleanup(self):
+        return 4
+
+
+class Job(Exported):
+    INTERFACE = "org.hal9000.Job1"
+
+    def __init__(self, daemon, number, message):
+        super().__init__(daemon, f"{ROOT}/job/{number}", self.INTERFACE, {
+            "Id": dbus.UInt32(number), "State": "finished", "Message": message, "Result": "failed" if message else "done"})
+
+
 class Daemon(Exported):
     INTERFACE = "org.hal9000.Manager1"
     MANAGER = "org.freedesktop.DBus.ObjectManager"
@@ -366,11 +409,24 @@ class Daemon(Exported):
             "Engine": dbus.Dictionary({"available": True, "version": "20.10", "reason": ""}, signature="sv"),
             "Features": dbus.Array(["fake"], signature="s")})
         self.parent = Parent(self)
+        self.pool = Pool(self)
+        self.jobs = []
         self.servers = [Server(self, "memory", "shared"), Server(self, "thinking", "session")]
 
     def note(self, *words):
         with open(os.path.join(self.folder, "calls"), "a", encoding="utf-8") as file:
             file.write(json.dumps(words) + "\n")
+
+    def run_job(self, failure):
+        """One that ends before the call is answered, and is told so at once."""
+        job = Job(self, len(self.jobs) + 1, failure)
+        self.jobs.append(job)
+        self.JobRemoved(job.properties["Id"], job.path, job.properties["Result"])
+        return job.path
+
+    @dbus.service.signal(INTERFACE, signature="uos")
+    def JobRemoved(self, number, job, result):
+        pass
 
     def spawn(self, workspace, options, sender):
         check_options(options, OPTION_TYPES)
@@ -419,7 +475,7 @@ class Daemon(Exported):
 
     @dbus.service.method(MANAGER, out_signature="a{oa{sa{sv}}}")
     def GetManagedObjects(self):
-        objects = [self.parent, *self.servers, *self.workers.values()]
+        objects = [self.parent, self.pool, *self.servers, *self.workers.values()]
         return {thing.path: {thing.interface: thing.properties} for thing in objects}
 
     @dbus.service.signal(MANAGER, signature="oa{sa{sv}}")

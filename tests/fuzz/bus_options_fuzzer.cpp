@@ -45,10 +45,10 @@ class Bytes {
   std::string_view bytes_;
 };
 
-constexpr const char* keys[] = {"name", "profile", "image",   "command",   "env",      "memory",
-                                "cpus", "pids",    "servers", "network",   "claim",    "request_id",
-                                "wait", "rows",    "columns", "term",      "cwd",      "stderr",
-                                "tail", "follow",  "",        "read_only", "terminal", "timestamps"};
+constexpr const char* keys[] = {
+    "name",    "profile", "image",      "command",   "env",      "memory",     "cpus", "pids", "servers",
+    "network", "claim",   "request_id", "wait",      "rows",     "columns",    "term", "cwd",  "stderr",
+    "tail",    "follow",  "",           "read_only", "terminal", "timestamps", "min",  "max",  "idle_timeout_usec"};
 
 Value read_value(Bytes& bytes) {
   switch (bytes.number<std::uint8_t>() % 10) {
@@ -118,10 +118,10 @@ void check_words(const std::vector<std::string>& words, const std::map<std::stri
   require(words.size() <= limits::argv_words && env.size() <= limits::env_entries && bytes <= max_command_bytes);
 }
 
-void check(const Result<SpawnOptions>& options) {
+void check(const Result<worker::SpawnRequest>& options) {
   check_error(options);
   if (options) {
-    const auto& request = options->request;
+    const auto& request = *options;
     check_words(request.command, request.env);
     require(request.name.empty() || text::is_name(request.name));
     require(request.profile.empty() || text::is_name(request.profile));
@@ -147,7 +147,7 @@ void check(const Result<worker::ExecRequest>& request) {
 // The first byte chooses what the options are for.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Bytes bytes(std::string_view(reinterpret_cast<const char*>(data), size));
-  switch (bytes.number<std::uint8_t>() % 6) {
+  switch (bytes.number<std::uint8_t>() % 8) {
     case 0:
       check(read_spawn_options(read_values(bytes)));
       break;
@@ -167,6 +167,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 4:
       check_error(read_limits(read_values(bytes)));
+      break;
+    case 6:
+      check(read_claim_options(read_values(bytes)));
+      break;
+    case 7:
+      check_error(read_pool_settings(read_values(bytes)));
       break;
     default: {
       const auto text = bytes.text();

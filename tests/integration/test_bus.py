@@ -94,9 +94,9 @@ def test_is_introspected_and_managed(system):
     system.start_daemon(servers=echo_servers(system))
     root = system.caller()
     objects = root.call("/org/hal9000", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
-    assert set(objects) == {"/org/hal9000/parent", "/org/hal9000/server/echo"}
+    assert set(objects) == {"/org/hal9000/parent", "/org/hal9000/pool", "/org/hal9000/server/echo"}
     for path, interface in (("/org/hal9000", "Manager1"), ("/org/hal9000/parent", "Parent1"),
-                            ("/org/hal9000/server/echo", "Server1")):
+                            ("/org/hal9000/pool", "Pool1"), ("/org/hal9000/server/echo", "Server1")):
         text = root.call(path, "org.freedesktop.DBus.Introspectable", "Introspect")
         live = {node.getAttribute("name") for node in xml.dom.minidom.parseString(text).getElementsByTagName("method")}
         file = xml.dom.minidom.parse(str(SOURCE / f"dbus/org.hal9000.{interface}.xml"))
@@ -161,6 +161,12 @@ GUARDED = [
     ("/org/hal9000", "Manager1", "Reload", (), "manage-daemon", None),
     ("/org/hal9000", "Manager1", "StopAll", ("u", 0), "manage-daemon", None),
     ("/org/hal9000/parent", "Parent1", "RestartChroma", (), "manage-daemon", "Unavailable"),
+    ("/org/hal9000/pool", "Pool1", "Claim", ("sa{sv}", "/", {}), "claim", "Unavailable"),
+    ("/org/hal9000/pool", "Pool1", "Scale", ("uu", 1, 4), "manage-pool", None),
+    ("/org/hal9000/pool", "Pool1", "Configure", ("a{sv}", {"max": ["u", 3]}), "manage-pool", None),
+    ("/org/hal9000/pool", "Pool1", "Warm", ("u", 1), "manage-pool", None),
+    ("/org/hal9000/pool", "Pool1", "Drain", (), "manage-pool", None),
+    ("/org/hal9000/pool", "Pool1", "Cleanup", (), "manage-pool", None),
     ("/org/hal9000/server/echo", "Server1", "Restart", (), "manage-servers", None),
     ("/org/hal9000/server/echo", "Server1", "Call", ("ss", "ping", ""), "call-server", None),
 ]

@@ -255,6 +255,36 @@ def test_parent_and_daemon(stage):
     assert daemon["pid"] == stage.daemon.pid and daemon["version"] == "0.1.0"
 
 
+def test_pool(stage):
+    pool = document(stage.claudy("pool", "status", "--json"))
+    assert pool == {
+        "min": 2, "max": 5, "idle_timeout_usec": 300_000_000, "target": 2, "warm": 1, "starting": 1, "claimed": 0,
+        "hits": 7, "misses": 3, "pressure": "none", "drained": False, "reason": "1 is being made"}
+    assert document(stage.claudy("pool", "--json")) == pool
+    rows = {key: value.strip() for key, value in (line.split(":", 1) for line in stage.claudy("pool").stdout.splitlines())}
+    assert rows["warm"] == "1 of 2" and rows["bounds"] == "2 to 5"
+    assert "1 of 2 warm (1 is being made)" in stage.claudy("status").stdout
+
+    assert stage.claudy("pool", "scale", "1", "8", "--idle-timeout", "90s").returncode == 0
+    pool = document(stage.claudy("pool", "status", "--json"))
+    assert (pool["min"], pool["max"], pool["idle_timeout_usec"]) == (1, 8, 90_000_000)
+    assert stage.claudy("pool", "scale", "--max", "9").returncode == 0
+    assert document(stage.claudy("pool", "status", "--json"))["max"] == 9
+    run = stage.claudy("pool", "scale", "9", "2")
+    assert run.returncode == 2 and "min 9" in run.stderr
+    assert stage.claudy("pool", "scale", "few", "2").returncode == 2
+
+    assert stage.claudy("pool", "warm", "3").returncode == 0
+    assert document(stage.claudy("pool", "status", "--json"))["warm"] == 3
+    assert stage.claudy("pool", "warm").returncode == 0, "as many as may be"
+    assert document(stage.claudy("pool", "status", "--json"))["warm"] == 9
+    run = stage.claudy("pool", "warm", "13")
+    assert run.returncode == 3 and "keeps failing" in run.stderr
+    assert stage.claudy("pool", "cleanup").stdout == "4\n"
+    assert stage.claudy("pool", "drain").returncode == 0
+    assert document(stage.claudy("pool", "status", "--json"))["drained"] is True
+
+
 def test_watch_prints_again_after_each_change(stage):
     with subprocess.Popen([stage.program, "ls", "--watch", "--json"], stdout=subprocess.PIPE, env=stage.environment,
                           text=True) as watch:

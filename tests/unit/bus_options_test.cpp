@@ -30,7 +30,7 @@ void expect_error(const Result<T>& result, Errc code, std::string_view part) {
 TEST(SpawnOptions, default_to_what_the_contract_says) {
   const auto options = read_spawn_options({});
   ASSERT_TRUE(options.has_value());
-  const auto& request = options->request;
+  const auto& request = *options;
   EXPECT_EQ(request.name, "");
   EXPECT_EQ(request.memory_bytes, std::nullopt);
   EXPECT_EQ(request.cpus, std::nullopt);
@@ -39,7 +39,7 @@ TEST(SpawnOptions, default_to_what_the_contract_says) {
   EXPECT_FALSE(request.read_only);
   EXPECT_TRUE(request.wait);
   EXPECT_EQ(request.network, worker::Network::parent);
-  EXPECT_EQ(options->claim, Claim::prefer);
+  EXPECT_EQ(options->claim, worker::Claim::prefer);
 }
 
 TEST(SpawnOptions, are_all_read) {
@@ -60,7 +60,7 @@ TEST(SpawnOptions, are_all_read) {
   values.emplace("wait", false);
   const auto options = read_spawn_options(std::move(values));
   ASSERT_TRUE(options.has_value()) << options.error().message;
-  const auto& request = options->request;
+  const auto& request = *options;
   EXPECT_EQ(request.name, "w-1");
   EXPECT_EQ(request.profile, "node");
   EXPECT_EQ(request.image, "registry.example:5000/a/b:tag@sha256:0");
@@ -72,9 +72,33 @@ TEST(SpawnOptions, are_all_read) {
   EXPECT_TRUE(request.read_only);
   EXPECT_EQ(request.network, worker::Network::isolated);
   EXPECT_EQ(request.servers, (Strings{"a", "b"}));
-  EXPECT_EQ(options->claim, Claim::never);
+  EXPECT_EQ(options->claim, worker::Claim::never);
   EXPECT_EQ(request.request_id, "r:1");
   EXPECT_FALSE(request.wait);
+}
+
+TEST(ClaimOptions, are_those_of_a_spawn_that_requires_a_warm_worker) {
+  const auto options = read_claim_options(one("name", "w"));
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_EQ(options->claim, worker::Claim::require);
+  EXPECT_EQ(options->name, "w");
+  expect_error(read_claim_options(one("claim", "require")), Errc::invalid_argument, "claim");
+  expect_error(read_claim_options(one("colour", "red")), Errc::invalid_argument, "colour");
+}
+
+TEST(PoolSettings, are_read_and_at_least_one_is_needed) {
+  Values values;
+  values.emplace("min", std::uint32_t{1});
+  values.emplace("idle_timeout_usec", std::uint64_t{7});
+  const auto settings = read_pool_settings(std::move(values));
+  ASSERT_TRUE(settings) << settings.error().message;
+  EXPECT_EQ(settings->min, 1U);
+  EXPECT_FALSE(settings->max);
+  EXPECT_EQ(settings->idle_timeout, std::chrono::microseconds(7));
+  expect_error(read_pool_settings({}), Errc::invalid_argument, "at least one");
+  expect_error(read_pool_settings(one("max", std::uint64_t{3})), Errc::invalid_argument, "max");
+  expect_error(read_pool_settings(one("idle_timeout_usec", std::uint64_t{1} << 63)), Errc::invalid_argument,
+               "idle_timeout_usec");
 }
 
 TEST(SpawnOptions, of_another_type_are_refused_with_key_and_type) {

@@ -39,6 +39,9 @@ TEST(InitProtocol, requests_survive_the_way) {
   Request main = exec_request();
   main.kind = RequestKind::main;
   main.terminal = false;
+  Request prepare = main;
+  prepare.kind = RequestKind::prepare;
+  prepare.argv.clear();
   Request signal;
   signal.kind = RequestKind::signal;
   signal.id = ExecId{7};
@@ -48,7 +51,7 @@ TEST(InitProtocol, requests_survive_the_way) {
   resize.id = ExecId{~std::uint64_t{0}};
   resize.rows = 65535;
   resize.columns = 1;
-  for (const auto& request : {exec_request(), main, signal, resize}) {
+  for (const auto& request : {exec_request(), main, prepare, signal, resize}) {
     const auto datagram = encode(request);
     ASSERT_TRUE(datagram) << datagram.error().message;
     const auto decoded = decode_request(*datagram);
@@ -80,6 +83,12 @@ TEST(InitProtocol, encode_refuses_what_decode_would) {
       {"too long in all", [](Request& r) { r.argv[1].assign(limits::channel_message_bytes, 'x'); }, Errc::limit},
       {"signal in an exec", [](Request& r) { r.signal = 9; }, Errc::invalid_argument},
       {"terminal in main", [](Request& r) { r.kind = RequestKind::main; }, Errc::invalid_argument},
+      {"a program in a prepare",
+       [](Request& r) {
+         r.kind = RequestKind::prepare;
+         r.terminal = false;
+       },
+       Errc::invalid_argument},
       {"strings in a resize",
        [](Request& r) {
          r.kind = RequestKind::resize;
@@ -136,7 +145,7 @@ TEST(InitProtocol, decode_refuses_malformed_requests) {
   const Case cases[] = {
       {"version", [](std::string& d) { put(d, at_version, 2); }},
       {"kind 0", [](std::string& d) { put(d, at_kind, 0); }},
-      {"kind 5", [](std::string& d) { put(d, at_kind, 5); }},
+      {"kind 6", [](std::string& d) { put(d, at_kind, 6); }},
       {"unknown flag", [](std::string& d) { put(d, at_flags, 3); }},
       {"fewer words than said", [](std::string& d) { put(d, at_argv_words, 200); }},
       {"more words than said", [](std::string& d) { put(d, at_argv_words, 1); }},
@@ -201,7 +210,7 @@ TEST(InitProtocol, decode_refuses_malformed_records) {
   ASSERT_TRUE(decode_record(encode(good)));
   const std::function<void(Record&)> changes[] = {
       [](Record& r) { r.kind = static_cast<RecordKind>(0); },
-      [](Record& r) { r.kind = static_cast<RecordKind>(7); },
+      [](Record& r) { r.kind = static_cast<RecordKind>(8); },
       [](Record& r) { r.version = 2; },
       [](Record& r) { r.flags = 4; },
       [](Record& r) { r.id = ExecId{0}; },
