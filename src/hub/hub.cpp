@@ -23,7 +23,7 @@ std::uint64_t realtime_usec() {
 
 }  // namespace
 
-Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
+Hub::Hub(event::Loop& loop, ToDaemon to_daemon, limits::Deadlines deadlines)
     : loop_(loop),
       to_daemon_(std::move(to_daemon)),
       audit_(loop),
@@ -32,7 +32,7 @@ Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
                  changed_servers_.insert(server);
                  schedule_report();
                },
-               audit_},
+               audit_, deadlines},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
       idle_(loop, "hub idle", [this] { on_idle_(); }) {}

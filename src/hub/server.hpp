@@ -5,6 +5,7 @@
 #include "hub/account.hpp"
 #include "hub/audit_log.hpp"
 #include "hub/client.hpp"
+#include "hub/hub_limits.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "link/messages.hpp"
 
@@ -26,6 +27,7 @@ struct ServerContext {
   /** A counter has changed since the last report. */
   std::function<void(const std::string& server)> on_changed;
   AuditLog& audit;
+  limits::Deadlines deadlines;
 };
 
 /** One MCP server as its clients see it; the two modes are its two implementations. Owned by the hub. */
