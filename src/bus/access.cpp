@@ -50,6 +50,7 @@ constexpr AccessRule rules[] = {
     {server, "Restart", Access::action, manage_servers},
     {server, "Start", Access::action, manage_servers},
     {server, "Stop", Access::action, manage_servers},
+    {server, "Trace", Access::own_or_all, manage_servers},
 
     {parent, "RestartChroma", Access::action, manage_daemon},
 

@@ -120,4 +120,11 @@ struct ServerLogsOptions {
   std::optional<std::uint32_t> lines;
 };
 
+struct ServerTraceOptions {
+  std::string name;
+  std::string worker;
+  bool payloads = false;
+  bool json = false;
+};
+
 }  // namespace hal::claudy

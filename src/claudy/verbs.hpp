@@ -51,4 +51,8 @@ namespace hal::claudy {
 /** Becomes journalctl. */
 [[nodiscard]] Result<int> server_logs(const Global& global, const ServerLogsOptions& options);
 
+// trace_verb.cpp
+/** Until Ctrl-C, or the end of the worker, the server, the daemon. */
+[[nodiscard]] Result<int> trace_server(const Global& global, const ServerTraceOptions& options);
+
 }  // namespace hal::claudy

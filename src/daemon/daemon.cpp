@@ -254,7 +254,7 @@ bus::EngineStatus Daemon::engine() const {
 }
 
 std::vector<std::string> Daemon::features() const {
-  std::vector<std::string> features = {"spawn-at", "late-binding", "exec", "attach", "server-call"};
+  std::vector<std::string> features = {"spawn-at", "late-binding", "exec", "attach", "server-call", "server-trace"};
   features.emplace_back(units_ ? "servers-as-units" : "servers-as-children");
   return features;
 }

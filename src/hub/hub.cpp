@@ -60,6 +60,9 @@ void Hub::add_worker(link::WorkerAdd message) {
 
 void Hub::remove_worker(const WorkerId& id) {
   workers_.erase(id);
+  for (const auto& [name, server] : servers_) {
+    server->traces().end_of_worker(id);
+  }
   end_sessions([&](const Session& session) { return session.worker() == id; }, "the worker is gone");
 }
 
@@ -206,6 +209,7 @@ void Hub::drop_server(const std::string& name, const std::string& reason) {
       caller->detach(reason);
     }
   }
+  server->traces().end_all(TraceEnd::server_removed, reason);
   servers_.erase(found);
   changed_servers_.erase(name);
 }
@@ -264,6 +268,23 @@ void Hub::finish_call(ClientId caller, std::uint64_t call, Result<std::string> r
   to_daemon_(link::CallResult{call, std::move(result)});
 }
 
+// Traces.
+
+void Hub::trace(link::Trace message) {
+  const auto id = message.id;
+  const auto found = servers_.find(message.server);
+  const auto added = found != servers_.end()
+                         ? found->second->traces().add(std::move(message))
+                         : Error{Errc::not_found, fmt::format("there is no server {}", message.server)};
+  to_daemon_(link::CallResult{id, added ? Result<std::string>(std::string()) : added.error()});
+}
+
+void Hub::end_traces(const std::string& reason) {
+  for (const auto& [name, server] : servers_) {
+    server->traces().end_all(TraceEnd::stopped, reason);
+  }
+}
+
 // The daemon.
 
 link::GatewayHello Hub::hello() const {
@@ -297,6 +318,7 @@ void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
     server->shut_down(reason);
   }
   end_sessions([](const Session&) { return true; }, reason);
+  end_traces(reason);
   for (auto& [id, worker] : workers_) {
     worker.listener.reset();
   }

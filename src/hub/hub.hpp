@@ -38,6 +38,9 @@ class Hub final : private RelaySession::Listener {
   void gone(const link::InstanceGone& message);
   void unavailable(const link::ServerUnavailable& message);
   void call(const link::Call& message);
+  void trace(link::Trace message);
+  /** Nobody answers any more for those who read traffic. */
+  void end_traces(const std::string& reason);
 
   /** What there is, for a daemon that has just connected. */
   [[nodiscard]] link::GatewayHello hello() const;

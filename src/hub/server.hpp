@@ -6,9 +6,11 @@
 #include "hub/audit_log.hpp"
 #include "hub/client.hpp"
 #include "hub/hub_limits.hpp"
+#include "hub/traces.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "link/messages.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -43,6 +45,8 @@ class Server {
   virtual void set_config(link::ServerSet config) { config_ = std::move(config); }
   /** The counters; the next change is announced again. */
   [[nodiscard]] link::ServerReport report();
+  /** Who reads what passes between its clients and it. */
+  [[nodiscard]] Traces& traces() { return traces_; }
 
   /** A new session, before its first message. Errc::limit: one too many. */
   [[nodiscard]] Result<void> add(Client& client, std::shared_ptr<const Access> access);
@@ -93,10 +97,15 @@ class Server {
   [[nodiscard]] bool admit(Client& client, Account& account, const jsonrpc::Envelope& message);
   /** Answers a tools/call that a rule refuses. */
   void refuse(Client& client, Account& account, const jsonrpc::Envelope& call, const std::string& why);
-  void respond(Client& client, std::string_view id, Parts message, std::string_view outcome);
-  void count_sent(const Client& client, Parts message);
-  /** Counts and tells of a request that has ended; whether it was tools/list. */
-  bool settle(Account& account, std::string_view id, std::string_view outcome, bool answered);
+  void respond(Client& client, std::string_view id, Parts message, jsonrpc::Kind kind, std::string_view outcome);
+  /** `answer`: what the message answers, unless it is the server's own. */
+  void count_sent(const Client& client, Parts message, const TracedAnswer* answer = nullptr);
+  struct Settled {
+    bool lists_tools = false;
+    std::chrono::nanoseconds time{0};
+  };
+  /** Counts and tells of a request that has ended. Nothing if it had already. */
+  std::optional<Settled> settle(Account& account, std::string_view id, std::string_view outcome, bool answered);
   void audit(std::optional<AuditEntry> entry);
   [[nodiscard]] Account* account_of(const Client& client);
 
@@ -108,6 +117,7 @@ class Server {
   std::uint64_t last_activity_usec_ = 0;
   std::string protocol_version_;
   std::string server_info_;
+  Traces traces_;
   bool changed_ = false;
 };
 
