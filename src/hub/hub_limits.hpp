@@ -22,8 +22,7 @@ inline constexpr std::size_t opening_line_bytes = 4096;
 inline constexpr auto instance_deadline = 30s;
 /** A server's answer to initialize. Interpreters load slowly on a busy machine. */
 inline constexpr auto handshake_deadline = 60s;
-/** A cancelled request's entry is kept for its late answer; afterwards the answer is an unknown one, and dropped too.
- */
+/** A late answer that still means something is waited for so long; afterwards it is an unknown one, and dropped. */
 inline constexpr auto cancelled_deadline = 60s;
 /** Between the end of a server's output and the news of its exit, either first. */
 inline constexpr auto ending_deadline = 1s;
@@ -43,6 +42,8 @@ inline constexpr std::size_t server_high_bytes = std::size_t{1} << 20;
 inline constexpr std::size_t questions_open = 64;
 /** Tasks of one session whose owner is known. */
 inline constexpr std::size_t tasks_per_session = 256;
+/** Cancelled requests at one server whose late answer would name a task that is to be ended. */
+inline constexpr std::size_t cancelled_tasks = 256;
 /** Answers of one batch that are kept until the last one has come; further ones go out by themselves. */
 inline constexpr std::size_t batch_answer_bytes = std::size_t{8} << 20;
 /** Resources one session may subscribe to. */
