@@ -23,7 +23,7 @@ std::uint64_t realtime_usec() {
 
 }  // namespace
 
-Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
+Hub::Hub(event::Loop& loop, ToDaemon to_daemon, std::chrono::milliseconds list_deadline)
     : loop_(loop),
       to_daemon_(std::move(to_daemon)),
       audit_(loop),
@@ -33,9 +33,11 @@ Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
                  schedule_report();
                },
                audit_},
+      uncounted_{loop, to_daemon_, [](const std::string&) {}, audit_},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
-      idle_(loop, "hub idle", [this] { on_idle_(); }) {}
+      idle_(loop, "hub idle", [this] { on_idle_(); }),
+      all_(uncounted_, static_cast<AggregateServer::Directory&>(*this), list_deadline) {}
 
 Hub::~Hub() = default;
 
@@ -52,10 +54,11 @@ void Hub::add_worker(link::WorkerAdd message) {
   }
   end_sessions(
       [&](const Session& session) {
-        return session.worker() == message.id && session.server() != nullptr &&
+        return session.worker() == message.id && session.server() != nullptr && session.server() != &all_ &&
                !worker.servers.contains(session.server()->name());
       },
       "the worker may not use this server any more");
+  all_.update();
 }
 
 void Hub::remove_worker(const WorkerId& id) {
@@ -84,24 +87,27 @@ void Hub::accept(const WorkerId& id, UniqueFd connection) {
 // Sessions.
 
 Result<Server*> Hub::on_session_opening(RelaySession& session, const std::string& name) {
-  return join(session, name);
+  return join(session, session.worker(), name);
 }
 
-Result<Server*> Hub::join(Session& session, const std::string& name) {
-  const auto worker = workers_.find(session.worker());
+Result<Server*> Hub::join(Client& client, const WorkerId& id, const std::string& name) {
+  const auto worker = workers_.find(id);
+  if (worker != workers_.end() && name == names::all_servers) {
+    // Rules for tools are those of the servers, and written for the tools' own names.
+    auto added = all_.add(client, std::make_shared<const Access>(Access{id, worker->second.access->owner, {}}));
+    return added ? Result<Server*>(&all_) : Result<Server*>(added.error());
+  }
   const bool allowed = worker != workers_.end() && worker->second.servers.contains(name);
   const auto found = servers_.find(name);
   // One answer for both: a worker does not learn which servers exist for others.
   if (!allowed || found == servers_.end()) {
     return Error{Errc::denied, fmt::format("no server {} for this worker", text::printable(name, 64))};
   }
-  if (auto added = found->second->add(session, worker->second.access); !added) {
+  if (auto added = found->second->add(client, worker->second.access); !added) {
     return added.error();
   }
-  log::info({{names::field_worker, session.worker().value},
-             {names::field_session, session.session()},
-             {names::field_server, name}},
-            "worker {} opened a session with server {}", session.worker().value, name);
+  log::info({{names::field_worker, id.value}, {names::field_session, client.session()}, {names::field_server, name}},
+            "worker {} opened a session with server {}", id.value, name);
   return found->second.get();
 }
 
@@ -124,7 +130,7 @@ Result<Server*> Hub::open(const WorkerId& id, const std::string& server, const M
     return Error{Errc::limit, "too many sessions of this worker"};
   }
   auto session = make({next_client_++});
-  auto joined = join(*session, server);
+  auto joined = join(*session, id, server);
   if (!joined) {
     return joined;
   }
@@ -183,10 +189,12 @@ void Hub::set_server(const link::ServerSet& message) {
   }
   drop_server(message.name, "the server's mode was changed");
   servers_[message.name] = make_server(context_, message);
+  all_.update();
 }
 
 void Hub::remove_server(const std::string& name) {
   drop_server(name, fmt::format("server {} was removed", name));
+  all_.update();
 }
 
 void Hub::drop_server(const std::string& name, const std::string& reason) {
@@ -206,6 +214,7 @@ void Hub::drop_server(const std::string& name, const std::string& reason) {
       caller->detach(reason);
     }
   }
+  all_.detach(*server, reason);
   servers_.erase(found);
   changed_servers_.erase(name);
 }
@@ -296,6 +305,7 @@ void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
   for (const auto& [name, server] : servers_) {
     server->shut_down(reason);
   }
+  all_.shut_down(reason);
   end_sessions([](const Session&) { return true; }, reason);
   for (auto& [id, worker] : workers_) {
     worker.listener.reset();

@@ -71,6 +71,8 @@ class Server {
 
   [[nodiscard]] ServerContext& context() { return context_; }
   [[nodiscard]] std::uint64_t sessions() const { return accounts_.size(); }
+  /** Of a client that was added. */
+  [[nodiscard]] const Access& access_of(const Client& client) const { return *accounts_.at(client.id()).access(); }
 
   // All that goes to clients goes through these, which count it.
 
@@ -81,6 +83,8 @@ class Server {
   /** Answers a request of the client's with an error, which is counted. */
   void fail(Client& client, std::string_view id, int code, const std::string& message);
   void answer(Client& client, std::string_view id, std::string_view result);
+  /** A response to the request `id`, as it is. `outcome` as AuditEntry has it. */
+  void respond(Client& client, std::string_view id, Parts message, std::string_view outcome);
   void count_error();
   void set_identity(std::string protocol_version, std::string server_info);
 
@@ -91,7 +95,6 @@ class Server {
   [[nodiscard]] bool admit(Client& client, Account& account, const jsonrpc::Envelope& message);
   /** Answers a tools/call that a rule refuses. */
   void refuse(Client& client, Account& account, const jsonrpc::Envelope& call, const std::string& why);
-  void respond(Client& client, std::string_view id, Parts message, std::string_view outcome);
   void count_sent(const Client& client, Parts message);
   /** Counts and tells of a request that has ended; whether it was tools/list. */
   bool settle(Account& account, std::string_view id, std::string_view outcome, bool answered);

@@ -15,6 +15,8 @@ enum Code {
   connection_closed = -32000,
   /** In the MCP SDKs: RequestTimeout. */
   request_timeout = -32001,
+  /** In MCP: of resources/read. */
+  resource_not_found = -32002,
 };
 
 /** The row of `code` in the table from our outcomes to JSON-RPC; every Errc has one. */
