@@ -5,6 +5,7 @@
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
 #include "http/session.hpp"
+#include "http/sse_sessions.hpp"
 #include "http/web_server.hpp"
 #include "hub/hub.hpp"
 
@@ -35,7 +36,7 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   void set_worker(const WorkerId& id, std::string token);
   void remove_worker(const WorkerId& id);
 
-  [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
+  [[nodiscard]] std::size_t sessions() const { return sessions_.size() + old_.size(); }
 
  private:
   struct Worker {
@@ -62,6 +63,7 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   /** Null: `refusal` says why. */
   [[nodiscard]] Session* find_session(const Exchange& exchange, Answer& refusal);
   void on_post(Exchange& exchange);
+  void open_old(Exchange& exchange, const std::string& server);
   void initialize(Exchange& exchange, const jsonrpc::Envelope& message);
   void arm_tick();
 
@@ -72,6 +74,8 @@ class Endpoint final : private WebServer::Handler, private Session::Listener {
   /** Workers that are gone but for their exchanges. */
   std::map<Worker*, std::unique_ptr<Worker>> removed_;
   std::map<std::string, Entry, std::less<>> sessions_;
+  /** Of the old transport. */
+  SseSessions old_;
   event::Timer tick_;
   std::unique_ptr<WebServer> web_;
 };

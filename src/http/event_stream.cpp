@@ -18,7 +18,8 @@ void flatten(std::string& text) {
 }
 
 void EventStream::add(std::span<const std::string_view> message) {
-  auto event = fmt::format("id: {}\ndata: ", event_id({number_, first_ + events_.size()}));
+  auto event =
+      resumable_ ? fmt::format("id: {}\ndata: ", event_id({number_, first_ + events_.size()})) : std::string("data: ");
   const auto begin = event.size();
   std::size_t size = begin + 2;
   for (const auto part : message) {
@@ -37,6 +38,10 @@ void EventStream::add(std::span<const std::string_view> message) {
   bytes_ += event.size();
   unread_ += event.size();
   events_.push_back(std::move(event));
+}
+
+void EventStream::announce(std::string_view event, std::string_view data) {
+  prelude_ = fmt::format("event: {}\ndata: {}\n\n", event, data);
 }
 
 void EventStream::open(bool priming) {

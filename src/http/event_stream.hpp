@@ -18,12 +18,15 @@ namespace hal::http {
  */
 class EventStream {
  public:
-  explicit EventStream(std::uint64_t number) : number_(number) {}
+  /** `resumable`: a client may come back to it, so its events have ids. */
+  explicit EventStream(std::uint64_t number, bool resumable = true) : number_(number), resumable_(resumable) {}
 
   [[nodiscard]] std::uint64_t number() const { return number_; }
 
   /** A message, one JSON text, possibly in pieces. */
   void add(std::span<const std::string_view> message);
+  /** The first thing a connection reads: an event of this kind. */
+  void announce(std::string_view event, std::string_view data);
   /** The last one has been added: read() ends the stream after it. */
   void finish() { finished_ = true; }
   [[nodiscard]] bool finished() const { return finished_; }
@@ -55,6 +58,7 @@ class EventStream {
 
  private:
   std::uint64_t number_;
+  bool resumable_;
   /** Sent before the events. */
   std::string prelude_;
   /** Texts of the events; the first one has the number first_. */

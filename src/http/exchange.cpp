@@ -3,6 +3,7 @@
 #include "http/web_server.hpp"
 
 #include <microhttpd.h>
+#include <sys/epoll.h>
 
 #include <cassert>
 #include <memory>
@@ -70,6 +71,19 @@ void Exchange::begin_stream(const Headers& headers) {
 
 void Exchange::wake() {
   resume();
+}
+
+void Exchange::watch_client() {
+  const auto* info = MHD_get_connection_info(connection_, MHD_CONNECTION_INFO_CONNECTION_FD);
+  if (info == nullptr) {
+    return;
+  }
+  client_.emplace(server_.loop_, info->connect_fd, EPOLLRDHUP, "http client", [this](std::uint32_t) {
+    client_->set_events(0);
+    if (owner_ != nullptr) {
+      owner_->on_exchange_left(*this);
+    }
+  });
 }
 
 void Exchange::abandon() {

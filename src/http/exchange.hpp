@@ -1,5 +1,6 @@
 #pragma once
 
+#include "event/sources.hpp"
 #include "http/rules.hpp"
 
 #include <cstddef>
@@ -38,6 +39,8 @@ class ExchangeOwner {
   virtual bool on_exchange_at_end(Exchange& exchange) = 0;
   /** Answered in full, or broken off; the exchange is gone after this. */
   virtual void on_exchange_over(Exchange& exchange) = 0;
+  /** After watch_client(): the client has closed its end, so whatever it asked for is not wanted any more. */
+  virtual void on_exchange_left(Exchange& exchange) { (void)exchange; }
 };
 
 /**
@@ -70,6 +73,8 @@ class Exchange {
   void begin_stream(const Headers& headers);
   /** The owner has something to read, or is at its end. */
   void wake();
+  /** Has the owner told at once when the client goes away, and not only when something is to be sent. */
+  void watch_client();
   /** Ends a stream now, without its owner. */
   void abandon();
 
@@ -88,6 +93,7 @@ class Exchange {
   Head head_;
   std::string body_;
   ExchangeOwner* owner_ = nullptr;
+  std::optional<event::Io> client_;
   State state_ = State::reading;
   /** What to queue when the library asks next. */
   MHD_Response* response_ = nullptr;
