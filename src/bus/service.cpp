@@ -83,7 +83,7 @@ Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>
       leases_(loop, [this](const WorkerId& id) { give_back(id); }),
       jobs_(loop, *connection, calls_, job_events()),
       log_control_(*connection, authoriser_),
-      manager_(*connection, {parts.daemon, parts.registry, calls_, jobs_}),
+      manager_(*connection, {parts.daemon, parts.registry, parts.editor, calls_, jobs_}),
       parent_(*connection, parts.parent, calls_),
       flush_(
           loop, "bus changes", [this] { flush(); }, event::Priority::urgent) {

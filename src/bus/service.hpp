@@ -23,6 +23,7 @@ class Service {
     worker::Parent& parent;
     ServerControl& servers;
     DaemonControl& daemon;
+    ServerEditor& editor;
   };
 
   /**

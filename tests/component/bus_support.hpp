@@ -165,6 +165,7 @@ class BusTest {
   FakeParent parent{loop};
   FakeServers servers{loop};
   FakeDaemon control{loop};
+  FakeEditor editor{loop};
   std::string lost;
   std::unique_ptr<bus::Connection> connection;
   std::unique_ptr<bus::Service> service;
