@@ -136,6 +136,7 @@ class CommandLine {
   void add_changes();
   void add_terminal_text();
   void add_servers();
+  void add_server_changes(CLI::App& group);
   void add_system();
 
   Error usage_error(const CLI::ParseError& error) const {
@@ -361,12 +362,53 @@ void CommandLine::add_servers() {
   call.app->add_flag("--json", call.options->json, "Print the whole result as JSON");
   runs(call, call_server);
 
+  add_server_changes(group);
+
   const auto logs = add_verb<ServerLogsOptions>(group, "logs", "Print what an MCP server says and who calls it");
   logs.app->add_option("NAME", logs.options->name, "Name of the server")->required();
   logs.app->add_flag("-f,--follow", logs.options->follow, "Go on as new lines come, until Ctrl-C");
   add_parsed(logs.app, "-n,--lines", logs.options->lines, parse_number<std::uint32_t>, "The last N lines", "N");
   logs.app->add_flag("--json", logs.options->json, "Print a JSON document a line");
   runs(logs, server_logs);
+}
+
+void CommandLine::add_server_changes(CLI::App& group) {
+  const auto install = add_verb<ServerInstallOptions>(group, "install", "Install an MCP server from npm or PyPI");
+  auto& options = *install.options;
+  install.app->add_option("NAME", options.name, "Name the server shall have")->required();
+  install.app->add_option("PACKAGE", options.package, "npm:NAME[@VERSION] or pypi:NAME[==VERSION]")->required();
+  install.app->add_option("--args,ARGUMENTS", options.args, "Arguments of the server; all that stands after --");
+  add_env(install.app, options.env);
+  install.app->add_option("--mode", options.mode, "shared (one process for all) or session (one for each)")
+      ->check(CLI::IsMember({"shared", "session"}));
+  install.app->add_option("--bin", options.bin, "Which program of the package, if it has several");
+  install.app->add_flag("--scripts", options.scripts, "Let packages run their own installation programs");
+  install.app->add_flag("--replace", options.replace, "Also if a server of this name was imported");
+  install.app->add_flag("--json", options.json, "Print the server as JSON");
+  install.app->footer(
+      "Of a server that is installed already, what is not named stays; another version replaces it:\n"
+      "  claudy server install time pypi:mcp-server-time==2026.10.19 -- --local-timezone Europe/Berlin");
+  runs(install, install_server);
+
+  const auto uninstall =
+      add_verb<std::string>(group, "uninstall", "Remove an MCP server that was installed or imported; its data stays");
+  uninstall.app->add_option("NAME", *uninstall.options, "Name of the server")->required();
+  runs(uninstall, uninstall_server);
+
+  const auto import = add_verb<ServerImportOptions>(group, "import", "Take MCP servers over from Claude's own files");
+  auto& from = *import.options;
+  import.app->add_option("FILE", from.file, "A file in the format of .mcp.json (default: all that --from names)");
+  import.app->add_option("--from", from.from, "claude-desktop, claude-code or mcp-json (default: all that are there)")
+      ->check(CLI::IsMember({"claude-desktop", "claude-code", "mcp-json"}));
+  import.app->add_option("--only", from.only, "Only servers of this name; may be repeated")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  import.app->add_flag("--dry-run", from.dry_run, "Only show what would change");
+  import.app->add_flag("--replace", from.replace, "Replace servers that are there and differ");
+  import.app->add_flag("--install", from.install, "Install what is started by npx or uvx");
+  import.app->add_flag("-y,--yes", from.yes, "Do not ask");
+  import.app->add_flag("--json", from.json, "Print one JSON document; needs --yes or --dry-run");
+  runs(import, import_servers);
 }
 
 void CommandLine::add_system() {

@@ -17,6 +17,7 @@ inline constexpr std::string_view manager_interface = "org.hal9000.Manager1";
 inline constexpr std::string_view worker_interface = "org.hal9000.Worker1";
 inline constexpr std::string_view server_interface = "org.hal9000.Server1";
 inline constexpr std::string_view parent_interface = "org.hal9000.Parent1";
+inline constexpr std::string_view job_interface = "org.hal9000.Job1";
 
 [[nodiscard]] Method manager_method(std::string member);
 [[nodiscard]] Method worker_method(const std::string& path, std::string member);
