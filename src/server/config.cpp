@@ -23,8 +23,6 @@ namespace hal::server {
 
 namespace {
 
-/** Of one file; a hundred servers with long environments need a tenth of it. */
-constexpr std::size_t max_file_bytes = std::size_t{1} << 20;
 constexpr std::size_t max_files = 256;
 
 /** Servers by name; a disabled one has no configuration but hides one read earlier. */
@@ -32,6 +30,7 @@ using ServerMap = std::map<std::string, std::optional<ServerConfig>>;
 
 struct File {
   ServerMap servers;
+  std::map<std::string, Definition> definitions;
   std::vector<std::string> notes;
 };
 
@@ -40,7 +39,7 @@ Error in_file(std::string_view file, const Error& error) {
 }
 
 Result<File> parse_file(std::string_view text, std::string_view file, const ConfigOptions& options) {
-  const auto document = json::parse(text, {max_file_bytes});
+  const auto document = json::parse(text, {max_config_bytes});
   if (!document) {
     return in_file(file, document.error());
   }
@@ -61,6 +60,7 @@ Result<File> parse_file(std::string_view text, std::string_view file, const Conf
     }
     ServerConfig config;
     config.name = name;
+    config.file = file;
     std::vector<std::string> notes;
     const auto enabled = read_server(object, path, options, config, notes);
     if (!enabled) {
@@ -72,6 +72,7 @@ Result<File> parse_file(std::string_view text, std::string_view file, const Conf
     for (const auto& note : notes) {
       result.notes.push_back(fmt::format("{}: {}", file, note));
     }
+    result.definitions[name] = {std::string(file), json::dump(object)};
     result.servers[name] = *enabled ? std::optional(std::move(config)) : std::nullopt;
   }
   return result;
@@ -101,8 +102,8 @@ Result<std::optional<std::string>> read_text(const std::string& path) {
       return std::optional(std::move(text));
     }
     text.append(buffer, static_cast<std::size_t>(bytes));
-    if (text.size() > max_file_bytes) {
-      return Error{Errc::invalid_argument, fmt::format("{}: is longer than {} bytes", path, max_file_bytes)};
+    if (text.size() > max_config_bytes) {
+      return Error{Errc::invalid_argument, fmt::format("{}: is longer than {} bytes", path, max_config_bytes)};
     }
   }
 }
@@ -135,12 +136,14 @@ void merge(File file, const std::string& path, File& all) {
       all.notes.push_back(fmt::format("{}: mcpServers.{} replaces the one read before", path, name));
     }
     all.servers[name] = std::move(config);
+    all.definitions[name] = std::move(file.definitions[name]);
   }
 }
 
 ServerConfigs enabled_of(File file) {
   ServerConfigs result;
   result.notes = std::move(file.notes);
+  result.definitions = std::move(file.definitions);
   for (auto& [name, config] : file.servers) {
     if (config) {
       result.servers.push_back(*std::move(config));

@@ -75,6 +75,10 @@ struct ServerConfig {
   /** For all who use the server; workers may be allowed less. */
   policy::ToolRules tools;
   Audit audit = Audit::hash;
+  /** What it was installed from ("npm:NAME@VERSION"), or empty. */
+  std::string package;
+  /** The file it stands in. */
+  std::string file;
 
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };
@@ -96,15 +100,26 @@ struct ConfigOptions {
   std::string credentials_directory;
 };
 
+/** A server as it is written down. */
+struct Definition {
+  std::string file;
+  /** Its object, as JSON text. */
+  std::string object;
+};
+
 /** Servers and what the operator should know about how they were read, for the log. */
 struct ServerConfigs {
   /** In name order. Disabled servers are left out. */
   std::vector<ServerConfig> servers;
+  /** By name, disabled ones too. */
+  std::map<std::string, Definition> definitions;
   std::vector<std::string> notes;
 };
 
 /** Servers in one file and in all files together. */
 inline constexpr std::size_t max_servers = 256;
+/** Of one file; a hundred servers with long environments need a tenth of it. */
+inline constexpr std::size_t max_config_bytes = std::size_t{1} << 20;
 
 /**
  * Reads the text of one file in the `mcpServers` format of .mcp.json. `file` is only for messages. Errors

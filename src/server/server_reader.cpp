@@ -188,11 +188,11 @@ class ServerReader {
       return {};
     }
     const auto path = below(path_, "hal9000");
-    if (auto known =
-            hal::json::only_keys(**own,
-                                 {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions",
-                                  "max_requests", "request_timeout", "idle_timeout", "tools", "audit", "proxy"},
-                                 path);
+    if (auto known = hal::json::only_keys(
+            **own,
+            {"mode", "network", "memory_max", "tasks_max", "stop_timeout", "max_sessions", "max_requests",
+             "request_timeout", "idle_timeout", "tools", "audit", "proxy", "package"},
+            path);
         !known) {
       return of_reader(known.error());
     }
@@ -202,6 +202,11 @@ class ServerReader {
     if (auto done = read_choices(**own, path); !done) {
       return done;
     }
+    auto package = hal::json::optional_string_at(**own, "package", path);
+    if (!package) {
+      return of_reader(package.error());
+    }
+    config_.package = text::printable((*package).value_or(""));
     if (auto done = read_policy(**own, path); !done) {
       return done;
     }
