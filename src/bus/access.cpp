@@ -24,9 +24,12 @@ constexpr std::string_view call_server = "org.hal9000.call-server";
 constexpr std::string_view manage_daemon = "org.hal9000.manage-daemon";
 
 constexpr AccessRule rules[] = {
+    {manager, "AddServers", Access::action, manage_servers},
     {manager, "GetWorker", Access::anyone, {}},
+    {manager, "InstallServer", Access::action, manage_servers},
     {manager, "ListWorkers", Access::anyone, {}},
     {manager, "Reload", Access::action, manage_daemon},
+    {manager, "RemoveServer", Access::action, manage_servers},
     {manager, "Spawn", Access::action, spawn},
     {manager, "SpawnAt", Access::action, spawn},
     {manager, "StopAll", Access::action, manage_daemon},
@@ -63,7 +66,7 @@ constexpr AccessRule rules[] = {
 
     {parent, "RestartChroma", Access::action, manage_daemon},
 
-    {job, "Cancel", Access::action, manage_daemon},
+    {job, "Cancel", Access::owner_or_action, manage_daemon},
 
     {log_control, "LogLevel", Access::root, {}},
     {log_control, "LogTarget", Access::root, {}},

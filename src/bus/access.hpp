@@ -11,7 +11,7 @@ enum class Access {
   anyone,
   /** Whom polkit gives `action`. */
   action,
-  /** A worker's owner with manage_own_worker, others with `action`. */
+  /** A worker's owner, or who began a job, with manage_own_worker, others with `action`. */
   owner_or_action,
   /** Nobody else than root, whatever polkit says. */
   root,

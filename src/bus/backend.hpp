@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -90,6 +92,49 @@ class DaemonControl {
   /** Stops all workers. Destroying the handle gives up what is not done; neither callback comes after it. */
   [[nodiscard]] virtual worker::OperationHandle stop_all(std::chrono::milliseconds timeout, Progress progress,
                                                          Done<void> done) = 0;
+};
+
+/** What became of a server that was to be added, or what would become of it. */
+struct ServerChange {
+  std::string name;
+  /** "added", "replaced", "same" or "refused" */
+  std::string change;
+  /** What differs, where the same stands, or why it is refused. */
+  std::string detail;
+};
+
+struct AddOptions {
+  /** Servers that were added before and differ. */
+  bool replace = false;
+  bool dry_run = false;
+};
+
+/** An MCP server to be installed from a registry of packages. What is not set stays as an earlier installation has it.
+ */
+struct InstallRequest {
+  std::string name;
+  std::string package;
+  std::optional<std::vector<std::string>> args;
+  std::optional<std::map<std::string, std::string>> env;
+  std::string mode;
+  std::string bin;
+  bool scripts = false;
+  bool replace = false;
+};
+
+/** Changes which MCP servers there are. */
+class ServerEditor {
+ public:
+  virtual ~ServerEditor() = default;
+  /** `servers` is JSON text that nobody has looked at yet. All of them, or none. */
+  virtual void add(std::string servers, AddOptions options, Done<std::vector<ServerChange>> done) = 0;
+  /** And what was installed for it. */
+  virtual void remove(const std::string& name, Done<void> done) = 0;
+  /** Why it cannot even begin. */
+  [[nodiscard]] virtual Result<void> may_install(const InstallRequest& request) const = 0;
+  /** Destroying the handle undoes what is not done. */
+  [[nodiscard]] virtual worker::OperationHandle install(InstallRequest request, DaemonControl::Progress progress,
+                                                        Done<void> done) = 0;
 };
 
 }  // namespace hal::bus

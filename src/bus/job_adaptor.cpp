@@ -13,12 +13,13 @@ std::string job_path(std::uint32_t id) {
   return fmt::format("{}{}", names::job_path_prefix, id);
 }
 
-JobAdaptor::JobAdaptor(sdbus::IConnection& connection, Calls& calls, std::uint32_t id, std::string kind,
+JobAdaptor::JobAdaptor(sdbus::IConnection& connection, Calls& calls, std::uint32_t id, std::string kind, uid_t owner,
                        std::function<hal::Result<void>()> cancel)
     : AdaptorInterfaces(connection, sdbus::ObjectPath{job_path(id)}),
       calls_(calls),
       id_(id),
       kind_(std::move(kind)),
+      owner_(owner),
       cancel_(std::move(cancel)) {
   registerAdaptor();
   (void)published_.update(snapshot());
@@ -57,7 +58,7 @@ Published::Snapshot JobAdaptor::snapshot() const {
 void JobAdaptor::Cancel(sdbus::Result<>&& result) {
   const auto reply = calls_.answer(std::move(result), open_calls_);
   guard(reply, [&] {
-    calls_.authorised(getObject(), INTERFACE_NAME, std::nullopt, reply,
+    calls_.authorised(getObject(), INTERFACE_NAME, owner_, reply,
                       [cancel = cancel_, reply](uid_t) { answer_with(reply)(cancel()); });
   });
 }

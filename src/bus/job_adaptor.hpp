@@ -4,6 +4,8 @@
 #include "bus/published.hpp"
 #include "bus/reply.hpp"
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -26,8 +28,8 @@ struct JobStatus {
 /** org.hal9000.Job1 of one job. */
 class JobAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Job1_adaptor> {
  public:
-  /** `cancel` may be called after the object's end. */
-  JobAdaptor(sdbus::IConnection& connection, Calls& calls, std::uint32_t id, std::string kind,
+  /** `owner` began it. `cancel` may be called after the object's end. */
+  JobAdaptor(sdbus::IConnection& connection, Calls& calls, std::uint32_t id, std::string kind, uid_t owner,
              std::function<hal::Result<void>()> cancel);
   ~JobAdaptor();
   JobAdaptor(const JobAdaptor&) = delete;
@@ -55,6 +57,7 @@ class JobAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Job1_adap
   Calls& calls_;
   std::uint32_t id_;
   std::string kind_;
+  uid_t owner_;
   std::function<hal::Result<void>()> cancel_;
   JobStatus status_;
   Published published_;

@@ -33,8 +33,8 @@ std::string_view result_of(Errc code) {
 }  // namespace
 
 struct Jobs::Job {
-  Job(Jobs& jobs, std::uint32_t id, std::string kind)
-      : adaptor(jobs.connection_, jobs.calls_, id, std::move(kind), [&jobs, id] { return jobs.cancel(id); }),
+  Job(Jobs& jobs, std::uint32_t id, std::string kind, uid_t owner)
+      : adaptor(jobs.connection_, jobs.calls_, id, std::move(kind), owner, [&jobs, id] { return jobs.cancel(id); }),
         expiry(jobs.loop_, fmt::format("job {}", id), [&jobs, id] { jobs.forget(id); }) {}
 
   JobAdaptor adaptor;
@@ -48,14 +48,14 @@ Jobs::Jobs(event::Loop& loop, sdbus::IConnection& connection, Calls& calls, Even
 
 Jobs::~Jobs() = default;
 
-Result<std::uint32_t> Jobs::start(std::string kind, const Begin& begin) {
+Result<std::uint32_t> Jobs::start(std::string kind, uid_t owner, const Begin& begin) {
   const auto running =
       std::count_if(jobs_.begin(), jobs_.end(), [](const auto& entry) { return !entry.second->adaptor.finished(); });
   if (static_cast<std::size_t>(running) >= max_running) {
     return Error{Errc::limit, fmt::format("{} jobs are running, which is the limit", running)};
   }
   const auto id = next_id_++;
-  const auto job = jobs_.emplace(id, std::make_unique<Job>(*this, id, std::move(kind))).first;
+  const auto job = jobs_.emplace(id, std::make_unique<Job>(*this, id, std::move(kind), owner)).first;
   job->second->adaptor.announce();
   events_.on_new(id);
   job->second->operation =

@@ -4,6 +4,8 @@
 #include "bus/calls.hpp"
 #include "event/loop.hpp"
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -29,7 +31,8 @@ class Jobs {
 
   /** Starts what the job is about; destroying the handle cancels it, and neither callback comes from inside. */
   using Begin = std::function<worker::OperationHandle(DaemonControl::Progress progress, Done<void> done)>;
-  [[nodiscard]] Result<std::uint32_t> start(std::string kind, const Begin& begin);
+  /** `owner` may cancel it. */
+  [[nodiscard]] Result<std::uint32_t> start(std::string kind, uid_t owner, const Begin& begin);
 
   void publish();
 

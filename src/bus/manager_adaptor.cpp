@@ -3,6 +3,7 @@
 #include "base/names.hpp"
 #include "base/text.hpp"
 #include "bus/job_adaptor.hpp"
+#include "bus/server_options.hpp"
 #include "bus/signals.hpp"
 #include "bus/variant.hpp"
 #include "bus/worker_adaptor.hpp"
@@ -185,8 +186,8 @@ void ManagerAdaptor::StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uin
     reply.fail(timeout.error());
     return;
   }
-  run(reply, [&daemon = context_.daemon, &jobs = context_.jobs, timeout = *timeout, reply](uid_t) {
-    const auto job = jobs.start("stop-all", [&](DaemonControl::Progress progress, Done<void> done) {
+  run(reply, [&daemon = context_.daemon, &jobs = context_.jobs, timeout = *timeout, reply](uid_t caller) {
+    const auto job = jobs.start("stop-all", caller, [&](DaemonControl::Progress progress, Done<void> done) {
       return daemon.stop_all(timeout, std::move(progress), std::move(done));
     });
     if (job) {
@@ -194,6 +195,65 @@ void ManagerAdaptor::StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uin
     } else {
       reply.fail(job.error());
     }
+  });
+}
+
+void ManagerAdaptor::AddServers(sdbus::Result<std::vector<ServerRow>>&& result, std::string servers, Options options) {
+  const auto reply = context_.calls.answer(std::move(result));
+  guard(reply, [&] {
+    auto values = to_values(options);
+    const auto read = values ? read_add_options(std::move(*values)) : values.error();
+    if (!read) {
+      reply.fail(read.error());
+      return;
+    }
+    run(reply, [&editor = context_.editor, servers = std::move(servers), read = *read, reply](uid_t) {
+      editor.add(servers, read, [reply](const hal::Result<std::vector<ServerChange>>& changes) {
+        if (!changes) {
+          reply.fail(changes.error());
+          return;
+        }
+        std::vector<ServerRow> rows;
+        for (const auto& change : *changes) {
+          rows.emplace_back(bus_text(change.name), change.change, bus_text(change.detail));
+        }
+        reply.succeed(rows);
+      });
+    });
+  });
+}
+
+void ManagerAdaptor::RemoveServer(sdbus::Result<>&& result, std::string name) {
+  const auto reply = context_.calls.answer(std::move(result));
+  run(reply,
+      [&editor = context_.editor, name = std::move(name), reply](uid_t) { editor.remove(name, answer_with(reply)); });
+}
+
+void ManagerAdaptor::InstallServer(sdbus::Result<sdbus::ObjectPath>&& result, std::string name, std::string package,
+                                   Options options) {
+  const auto reply = context_.calls.answer(std::move(result));
+  guard(reply, [&] {
+    auto values = to_values(options);
+    auto read = values ? read_install_options(std::move(name), std::move(package), std::move(*values))
+                       : hal::Result<InstallRequest>(values.error());
+    if (!read) {
+      reply.fail(read.error());
+      return;
+    }
+    run(reply, [&editor = context_.editor, &jobs = context_.jobs, request = std::move(*read), reply](uid_t caller) {
+      if (auto may = editor.may_install(request); !may) {
+        reply.fail(may.error());
+        return;
+      }
+      const auto job = jobs.start("install-server", caller, [&](DaemonControl::Progress progress, Done<void> done) {
+        return editor.install(request, std::move(progress), std::move(done));
+      });
+      if (job) {
+        reply.succeed(sdbus::ObjectPath{job_path(*job)});
+      } else {
+        reply.fail(job.error());
+      }
+    });
   });
 }
 

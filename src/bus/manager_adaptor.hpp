@@ -22,6 +22,7 @@ namespace hal::bus {
 struct ManagerContext {
   DaemonControl& daemon;
   worker::Registry& registry;
+  ServerEditor& editor;
   Calls& calls;
   Jobs& jobs;
   Spawner& spawner;
@@ -45,6 +46,7 @@ class ManagerAdaptor final
   static constexpr const char* interface_name = org::hal9000::Manager1_adaptor::INTERFACE_NAME;
   using Options = std::map<std::string, sdbus::Variant>;
   using Row = sdbus::Struct<std::string, std::string, std::string, std::uint32_t, std::int64_t, sdbus::ObjectPath>;
+  using ServerRow = sdbus::Struct<std::string, std::string, std::string>;
 
   template <class... Values, class Then>
   void run(const Reply<Values...>& reply, Then then);
@@ -55,6 +57,10 @@ class ManagerAdaptor final
   void SpawnAt(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::UnixFd directory, Options options) override;
   void GetWorker(sdbus::Result<sdbus::ObjectPath>&& result, std::string id_or_name) override;
   std::vector<Row> ListWorkers() override;
+  void AddServers(sdbus::Result<std::vector<ServerRow>>&& result, std::string servers, Options options) override;
+  void InstallServer(sdbus::Result<sdbus::ObjectPath>&& result, std::string name, std::string package,
+                     Options options) override;
+  void RemoveServer(sdbus::Result<>&& result, std::string name) override;
   void Reload(sdbus::Result<>&& result) override;
   void StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uint32_t timeout_ms) override;
 

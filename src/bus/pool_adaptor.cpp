@@ -53,8 +53,8 @@ void PoolAdaptor::run(const Reply<Values...>& reply, Then then) {
 }
 
 void PoolAdaptor::start_job(const Reply<sdbus::ObjectPath>& reply, std::string kind, Jobs::Begin begin) {
-  run(reply, [&jobs = jobs_, kind = std::move(kind), begin = std::move(begin), reply](uid_t) {
-    const auto job = jobs.start(kind, begin);
+  run(reply, [&jobs = jobs_, kind = std::move(kind), begin = std::move(begin), reply](uid_t caller) {
+    const auto job = jobs.start(kind, caller, begin);
     if (job) {
       reply.succeed(sdbus::ObjectPath{job_path(*job)});
     } else {

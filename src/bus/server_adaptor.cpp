@@ -91,6 +91,8 @@ Published::Snapshot ServerAdaptor::snapshot() const {
       {"Restarts", std::to_string(server.restarts)},
       {"ProtocolVersion", statistics.protocol_version},
       {"ServerInfo", statistics.server_info},
+      {"ConfigFile", server.config.file},
+      {"Package", server.config.package},
   };
 }
 
@@ -146,6 +148,14 @@ void ServerAdaptor::Call(sdbus::Result<std::string>&& result, std::string method
 
 std::string ServerAdaptor::Name() {
   return bus_text(name_);
+}
+
+std::string ServerAdaptor::ConfigFile() {
+  return guard_value([&] { return bus_text(self().config.file); });
+}
+
+std::string ServerAdaptor::Package() {
+  return guard_value([&] { return bus_text(self().config.package); });
 }
 
 std::string ServerAdaptor::State() {

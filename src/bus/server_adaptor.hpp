@@ -46,7 +46,9 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   void Restart(sdbus::Result<>&& result) override;
   void Call(sdbus::Result<std::string>&& result, std::string method, std::string params_json) override;
 
+  std::string ConfigFile() override;
   std::string Name() override;
+  std::string Package() override;
   std::string State() override;
   std::string Reason() override;
   std::string Mode() override;

@@ -90,7 +90,7 @@ Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>
       jobs_(loop, *connection, calls_, job_events()),
       spawner_(parts.registry),
       log_control_(*connection, authoriser_),
-      manager_(*connection, {parts.daemon, parts.registry, calls_, jobs_, spawner_}),
+      manager_(*connection, {parts.daemon, parts.registry, parts.editor, calls_, jobs_, spawner_}),
       parent_(*connection, parts.parent, calls_),
       pool_(*connection, parts.pool, spawner_, calls_, jobs_),
       flush_(

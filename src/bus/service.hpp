@@ -25,6 +25,7 @@ class Service {
     worker::Pool& pool;
     ServerControl& servers;
     DaemonControl& daemon;
+    ServerEditor& editor;
   };
 
   /**

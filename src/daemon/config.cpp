@@ -330,16 +330,27 @@ Result<Config> read_config(const Places& places) {
   if (auto checked = check(config); !checked) {
     return checked.error();
   }
-  auto servers = server::read_servers(places.config_dir + "/mcp.json", places.config_dir + "/mcp.d",
-                                      {.state_root = places.state_dir + "/server",
-                                       .variables = {},
-                                       .remote_program = places.programs_dir + "/hal9000-remote",
-                                       .credentials_directory = places.credentials_dir});
+  auto servers = read_mcp_servers(places);
   if (!servers) {
     return servers.error();
   }
   config.mcp = *std::move(servers);
   return config;
+}
+
+std::string mcp_directory(const Places& places) {
+  return places.config_dir + "/mcp.d";
+}
+
+server::ConfigOptions mcp_options(const Places& places) {
+  return {.state_root = places.state_dir + "/server",
+          .variables = {},
+          .remote_program = places.programs_dir + "/hal9000-remote",
+          .credentials_directory = places.credentials_dir};
+}
+
+Result<server::ServerConfigs> read_mcp_servers(const Places& places) {
+  return server::read_servers(places.config_dir + "/mcp.json", mcp_directory(places), mcp_options(places));
 }
 
 }  // namespace hal::daemon

@@ -41,4 +41,9 @@ struct Config {
  */
 [[nodiscard]] Result<Config> read_config(const Places& places);
 
+/** The part of it that is MCP servers: mcp.json and mcp.d. */
+[[nodiscard]] std::string mcp_directory(const Places& places);
+[[nodiscard]] server::ConfigOptions mcp_options(const Places& places);
+[[nodiscard]] Result<server::ServerConfigs> read_mcp_servers(const Places& places);
+
 }  // namespace hal::daemon

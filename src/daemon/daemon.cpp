@@ -47,6 +47,7 @@ const Places& with_folders(const Places& places) {
   make_folder(places.state_dir, 0755);
   make_folder(places.state_dir + "/worker", 0700);
   make_folder(places.state_dir + "/server", 0755);
+  make_folder(places.state_dir + "/package", 0755);
   make_folder(places.state_dir + "/user", 0711);
   const std::string chroma = places.state_dir + "/chroma";
   struct stat status {};
@@ -79,11 +80,16 @@ GatewayHost::Options gateway_options(const Places& places, const Config& config)
   return options;
 }
 
-std::unique_ptr<server::Launcher> make_launcher(event::Loop& loop, bool units) {
+/** Where it was not made, somebody who owns nothing. */
+const char* install_user() {
+  return server::find_account(install::Installer::default_user) ? install::Installer::default_user : "nobody";
+}
+
+std::unique_ptr<server::Launcher> make_launcher(event::Loop& loop, bool units, const char* user) {
   if (units) {
-    return std::make_unique<host::UnitLauncher>(loop);
+    return std::make_unique<host::UnitLauncher>(loop, host::UnitLauncher::Options{.user = user});
   }
-  return std::make_unique<server::ChildLauncher>(loop);
+  return std::make_unique<server::ChildLauncher>(loop, user);
 }
 
 }  // namespace
@@ -109,7 +115,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
-      launcher_(make_launcher(loop, units_)),
+      launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
       http_socket_({loop, host::network_name,
                     [this](pid_t holder, Done<UniqueFd> done) {
@@ -120,12 +126,16 @@ Daemon::Daemon(event::Loop& loop, Options options)
                     }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
+      installer_(loop, make_launcher(loop, units_, install_user()), places_.state_dir + "/package", install_user()),
+      server_editor_({loop, supervisor_, data_plane_, installer_, mcp_directory(places_), mcp_options(places_),
+                      [this]() -> const server::ServerConfigs& { return config_.mcp; },
+                      [this] { return read_mcp_servers(places_); }, [this] { return apply_servers(); }}),
       connection_(loop, options.bus,
                   [this](std::string_view reason) {
                     log::critical({}, "the bus is gone: {}", reason);
                     loop_.exit(1);
                   }),
-      service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this}),
+      service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
       stop_deadline_(loop, "stop deadline",
@@ -139,9 +149,6 @@ Daemon::Daemon(event::Loop& loop, Options options)
   log::set_max_level(config_.log_level);
   log::info({{names::field_message_id, names::message_id_config_loaded}}, "configuration read from {} and {}",
             places_.vendor_dir, places_.config_dir);
-  for (const auto& note : config_.mcp.notes) {
-    log::notice({}, "{}", note);
-  }
   data_plane_.set_supervisor(&supervisor_);
   data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
   data_plane_.set_token_of([this](const WorkerId& id) { return worker::worker_token(settings_, id); });
@@ -154,7 +161,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
     pool_.without_pressure();
   }
   engine_.set_listener(this);
-  supervisor_.apply(config_.mcp.servers);
+  use_servers();
+  server_editor_.sweep();
   data_plane_.start();
   ready_deadline_.arm(ready_deadline);
 }
@@ -210,11 +218,25 @@ Result<void> Daemon::apply_config() {
   pool_.look_at_image();
   data_plane_.on_grants_changed();
   log::set_max_level(config_.log_level);
+  use_servers();
+  return {};
+}
+
+Result<void> Daemon::apply_servers() {
+  auto fresh = read_mcp_servers(places_);
+  if (!fresh) {
+    return fresh.error();
+  }
+  config_.mcp = *std::move(fresh);
+  use_servers();
+  return {};
+}
+
+void Daemon::use_servers() {
   for (const auto& note : config_.mcp.notes) {
     log::notice({}, "{}", note);
   }
   supervisor_.apply(config_.mcp.servers);
-  return {};
 }
 
 void Daemon::stop() {
@@ -262,7 +284,7 @@ bus::EngineStatus Daemon::engine() const {
 }
 
 std::vector<std::string> Daemon::features() const {
-  std::vector<std::string> features = {"spawn-at", "late-binding", "exec", "attach", "server-call"};
+  std::vector<std::string> features = {"spawn-at", "late-binding", "exec", "attach", "server-call", "server-install"};
   features.emplace_back(units_ ? "servers-as-units" : "servers-as-children");
   return features;
 }

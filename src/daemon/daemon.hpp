@@ -9,12 +9,14 @@
 #include "daemon/data_plane.hpp"
 #include "daemon/http_socket.hpp"
 #include "daemon/server_control.hpp"
+#include "daemon/server_editor.hpp"
 #include "engine/client.hpp"
 #include "event/sources.hpp"
 #include "host/binder.hpp"
 #include "host/net_socket.hpp"
 #include "host/pressure.hpp"
 #include "host/usage.hpp"
+#include "install/installer.hpp"
 #include "server/supervisor.hpp"
 #include "worker/live_parent.hpp"
 #include "worker/live_pool.hpp"
@@ -89,6 +91,8 @@ class Daemon final : private worker::Runtime::Listener,
   void become_ready(std::string_view how);
   void stop();
   Result<void> apply_config();
+  Result<void> apply_servers();
+  void use_servers();
   void status_changed();
   /** One line for people. */
   [[nodiscard]] std::string status() const;
@@ -118,6 +122,8 @@ class Daemon final : private worker::Runtime::Listener,
   HttpSocket http_socket_;
   server::Supervisor supervisor_;
   ServerControl server_control_;
+  install::Installer installer_;
+  ServerEditor server_editor_;
   bus::Connection connection_;
   bus::Service service_;
 

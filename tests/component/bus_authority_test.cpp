@@ -70,6 +70,12 @@ TEST_F(BusAuthority, asks_for_the_action_of_the_method_and_the_owner) {
             "org.hal9000.call-server");
   EXPECT_EQ(asked(other.call("/org/hal9000/parent", parent1, "RestartChroma")), "org.hal9000.manage-daemon");
   EXPECT_EQ(polkit.questions.size(), 7U);
+  const auto job = owner.call(manager_path, manager, "InstallServer", "ssa{sv}", "a", "npm:a", 0);
+  EXPECT_EQ(asked(job), "org.hal9000.manage-servers");
+  EXPECT_EQ(asked(owner.call(job.text(), job1, "Cancel")), "org.hal9000.manage-own-worker");
+  EXPECT_EQ(other.call(job.text(), job1, "Cancel").error(), "org.hal9000.Error.Busy");
+  EXPECT_EQ(polkit.questions.back().action, "org.hal9000.manage-daemon");
+  polkit.questions.resize(7);
   EXPECT_TRUE(other.call(manager_path, manager, "ListWorkers").ok());
   EXPECT_TRUE(other.call(manager_path, manager, "GetWorker", "s", "0a").ok());
   Client root(loop, daemon.address(), 0);

@@ -221,6 +221,35 @@ TEST_F(BusManager, shows_why_a_job_failed) {
   EXPECT_EQ(root.property(job, job1, "Message"), "worker 0a does not end");
 }
 
+TEST_F(BusManager, adds_and_removes_servers) {
+  EXPECT_TRUE(root.call(path, manager, "AddServers", "sa{sv}", "{}", 1, "replace", "b", 1).ok());
+  EXPECT_TRUE(root.call(path, manager, "AddServers", "sa{sv}", "{}", 1, "dry_run", "b", 1).ok());
+  EXPECT_TRUE(root.call(path, manager, "RemoveServer", "s", "a").ok());
+  EXPECT_EQ(editor.calls, (std::vector<std::string>{"add {} r-", "add {} -d", "remove a"}));
+  editor.next_error = Error{Errc::already_exists, "a stands in mcp.json"};
+  const auto answer = root.call(path, manager, "AddServers", "sa{sv}", "{}", 0);
+  EXPECT_EQ(answer.error(), "org.hal9000.Error.AlreadyExists");
+  EXPECT_EQ(answer.error_message(), "a stands in mcp.json");
+  EXPECT_EQ(root.call(path, manager, "AddServers", "sa{sv}", "{}", 1, "force", "b", 1).error(),
+            "org.hal9000.Error.InvalidArgument");
+}
+
+TEST_F(BusManager, installs_a_server_in_a_job) {
+  const auto job = root.call(path, manager, "InstallServer", "ssa{sv}", "a", "npm:b", 3, "args", "as", 1, "-x", "mode",
+                             "s", "session", "scripts", "b", 1)
+                       .text();
+  EXPECT_EQ(root.property(job, job1, "Kind"), "install-server");
+  ASSERT_TRUE(editor.last_install);
+  EXPECT_EQ(editor.last_install->package, "npm:b");
+  EXPECT_EQ(editor.last_install->args, std::vector<std::string>{"-x"});
+  EXPECT_FALSE(editor.last_install->env) << "what is not given stays as it was";
+  EXPECT_TRUE(editor.last_install->scripts && editor.last_install->mode == "session");
+  EXPECT_TRUE(root.call(job, job1, "Cancel").ok());
+  EXPECT_TRUE(editor.cancelled);
+  editor.next_error = Error{Errc::busy, "a is being installed"};
+  EXPECT_EQ(root.call(path, manager, "InstallServer", "ssa{sv}", "a", "npm:b", 0).error(), "org.hal9000.Error.Busy");
+}
+
 TEST_F(BusManager, tells_of_the_engine_once) {
   root.record();
   control.engine_now = {.available = false, .reason = "gone", .info = {}};

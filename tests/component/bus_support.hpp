@@ -167,6 +167,7 @@ class BusTest {
   FakePool pool{loop};
   FakeServers servers{loop};
   FakeDaemon control{loop};
+  FakeEditor editor{loop};
   std::string lost;
   std::unique_ptr<bus::Connection> connection;
   std::unique_ptr<bus::Service> service;

@@ -294,4 +294,42 @@ worker::OperationHandle FakePool::begin(std::string what, Progress on_progress, 
   return std::make_unique<Handle>(*this);
 }
 
+void FakeEditor::add(std::string servers, bus::AddOptions options, Done<std::vector<bus::ServerChange>> answered) {
+  calls.push_back(fmt::format("add {} {}{}", servers, options.replace ? "r" : "-", options.dry_run ? "d" : "-"));
+  Result<std::vector<bus::ServerChange>> result = std::vector<bus::ServerChange>{{"a", "added", ""}};
+  if (next_error) {
+    result = *std::exchange(next_error, std::nullopt);
+  }
+  later_.call([answered = std::move(answered), result] { answered(result); });
+}
+
+void FakeEditor::remove(const std::string& name, Done<void> answered) {
+  calls.push_back("remove " + name);
+  Result<void> result;
+  if (next_error) {
+    result = *std::exchange(next_error, std::nullopt);
+  }
+  later_.call([answered = std::move(answered), result] { answered(result); });
+}
+
+Result<void> FakeEditor::may_install(const bus::InstallRequest& /*request*/) const {
+  return next_error ? Result<void>(*next_error) : Result<void>();
+}
+
+worker::OperationHandle FakeEditor::install(bus::InstallRequest request, bus::DaemonControl::Progress on_progress,
+                                            Done<void> over) {
+  class Handle : public worker::Operation {
+   public:
+    explicit Handle(FakeEditor& editor) : editor_(editor) {}
+    ~Handle() override { editor_.cancelled = true; }
+
+   private:
+    FakeEditor& editor_;
+  };
+  last_install = std::move(request);
+  progress = std::move(on_progress);
+  done = std::move(over);
+  return std::make_unique<Handle>(*this);
+}
+
 }  // namespace hal::test

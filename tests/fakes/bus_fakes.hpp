@@ -226,4 +226,25 @@ class FakeDaemon : public bus::DaemonControl {
   Later later_;
 };
 
+class FakeEditor : public bus::ServerEditor {
+ public:
+  explicit FakeEditor(event::Loop& loop) : later_(loop) {}
+  std::vector<std::string> calls;
+  std::optional<Error> next_error;
+  std::optional<bus::InstallRequest> last_install;
+  /** Of the installation that is under way. */
+  bus::DaemonControl::Progress progress;
+  Done<void> done;
+  bool cancelled = false;
+
+  void add(std::string servers, bus::AddOptions options, Done<std::vector<bus::ServerChange>> done) override;
+  void remove(const std::string& name, Done<void> done) override;
+  [[nodiscard]] Result<void> may_install(const bus::InstallRequest& request) const override;
+  [[nodiscard]] worker::OperationHandle install(bus::InstallRequest request, bus::DaemonControl::Progress progress,
+                                                Done<void> done) override;
+
+ private:
+  Later later_;
+};
+
 }  // namespace hal::test

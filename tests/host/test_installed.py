@@ -83,11 +83,35 @@ def test_the_service_is_active_and_says_its_status(host):
 
 
 def test_the_package_makes_its_users_and_folders(host):
-    listing = host.run("stat", "--format=%n %a %U", "/run/hal9000", "/var/lib/hal9000/server", "/var/lib/hal9000/user",
+    listing = host.run("stat", "--format=%n %a %U", "/run/hal9000", "/var/lib/hal9000/server", "/var/lib/hal9000/package",
+                       "/var/lib/hal9000/user",
                        "/var/lib/hal9000/worker", "/var/lib/hal9000/chroma", "/run/hal9000/gateway.sock")
     assert listing.splitlines() == [
-        "/run/hal9000 755 root", "/var/lib/hal9000/server 755 root", "/var/lib/hal9000/user 711 root",
+        "/run/hal9000 755 root", "/var/lib/hal9000/server 755 root", "/var/lib/hal9000/package 755 root",
+        "/var/lib/hal9000/user 711 root",
         "/var/lib/hal9000/worker 700 root", "/var/lib/hal9000/chroma 700 hal9000", "/run/hal9000/gateway.sock 600 root"]
+
+
+def test_servers_are_added_and_removed_over_the_bus(host):
+    added = json.dumps({"mcpServers": {"extra": {"command": "cat", "env": {"TOKEN": "s3cret"}}}})
+    assert host.call(ROOT, "Manager1", "AddServers", "sa{sv}", added, "0") == [["extra", "added", ""]]
+    path = "/etc/hal9000/mcp.d/extra.managed.json"
+    assert host.run("stat", "--format=%a %U", path) == "600 root\n"
+    wait_until("it runs", lambda: host.get(f"{ROOT}/server/extra", "Server1", "State") == "running")
+    unit = host.get(f"{ROOT}/server/extra", "Server1", "Unit")
+    assert "s3cret" not in host.run("systemctl", "show", unit)
+    host.call(ROOT, "Manager1", "RemoveServer", "s", "extra")
+    assert host.try_run("stat", path)[0] == 1
+    wait_until("it has ended", lambda: unit not in server_units(host))
+
+
+def test_what_cannot_be_installed_leaves_nothing(host):
+    """The stage has no network, and no npm: a unit of the installer's user finds that out."""
+    job = host.call(ROOT, "Manager1", "InstallServer", "ssa{sv}", "extra", "npm:semver", "0")
+    assert wait_until("the job ends", lambda: host.get(job, "Job1", "Result")) == "failed"
+    assert "npm:semver could not be installed" in host.get(job, "Job1", "Message")
+    wait_until("its folder is gone", lambda: host.run("ls", "/var/lib/hal9000/package") == "")
+    assert host.run("id", "--user", "--name", "hal9000-install") == "hal9000-install\n"
 
 
 def test_the_gateway_has_no_power(host):

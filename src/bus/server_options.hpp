@@ -1,0 +1,15 @@
+#pragma once
+
+#include "base/result.hpp"
+#include "bus/backend.hpp"
+#include "bus/value.hpp"
+
+#include <string>
+
+/** What callers ask for of the configuration's MCP servers, read as strictly as options.hpp does. */
+namespace hal::bus {
+
+[[nodiscard]] Result<AddOptions> read_add_options(Values values);
+[[nodiscard]] Result<InstallRequest> read_install_options(std::string name, std::string package, Values values);
+
+}  // namespace hal::bus
