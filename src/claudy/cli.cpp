@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "build_config.hpp"
 #include "claudy/cli_parts.hpp"
+#include "claudy/cli_servers.hpp"
 #include "claudy/verbs.hpp"
 
 #include <algorithm>
@@ -138,6 +139,7 @@ class CommandLine {
   void add_terminal_text();
   void add_servers();
   void add_pool();
+  void add_server_changes(CLI::App& group);
   void add_system();
 
   Error usage_error(const CLI::ParseError& error) const {
@@ -363,6 +365,7 @@ void CommandLine::add_servers() {
   call.app->add_flag("--json", call.options->json, "Print the whole result as JSON");
   runs(call, call_server);
 
+  add_server_changes(group);
   const auto logs = add_verb<ServerLogsOptions>(group, "logs", "Print what an MCP server says and who calls it");
   logs.app->add_option("NAME", logs.options->name, "Name of the server")->required();
   logs.app->add_flag("-f,--follow", logs.options->follow, "Go on as new lines come, until Ctrl-C");
@@ -382,12 +385,7 @@ void CommandLine::add_pool() {
   runs(status, show_pool);
 
   const auto scale = add_verb<PoolScaleOptions>(*pool.app, "scale", "Set how many workers are kept warm; ends a drain");
-  add_parsed(scale.app, "--min,MIN", scale.options->min, parse_number<std::uint32_t>, "Always so many", "N");
-  add_parsed(scale.app, "--max,MAX", scale.options->max, parse_number<std::uint32_t>, "Demand may raise it to so many",
-             "N");
-  add_parsed(scale.app, "--idle-timeout", scale.options->idle_timeout, parse_duration,
-             "Keep more than are needed for so long: 90s, 5m", "TIME");
-  scale.app->footer("The settings outlive the daemon and go before its configuration:  claudy pool scale 2 8");
+  add_scale(scale.app, *scale.options);
   runs(scale, scale_pool);
 
   const auto warm = add_verb<PoolWarmOptions>(*pool.app, "warm", "Make workers now and wait for them; ends a drain");
@@ -401,6 +399,21 @@ void CommandLine::add_pool() {
   const auto cleanup =
       add_verb<Global>(*pool.app, "cleanup", "Remove at once the warm workers that are too many, too old or of no use");
   runs(cleanup, [](const Global& global, const Global&) { return clean_pool(global); });
+}
+
+void CommandLine::add_server_changes(CLI::App& group) {
+  const auto install = add_verb<ServerInstallOptions>(group, "install", "Install an MCP server from npm or PyPI");
+  add_install(install.app, *install.options);
+  runs(install, install_server);
+
+  const auto uninstall =
+      add_verb<std::string>(group, "uninstall", "Remove an MCP server that was installed or imported; its data stays");
+  uninstall.app->add_option("NAME", *uninstall.options, "Name of the server")->required();
+  runs(uninstall, uninstall_server);
+
+  const auto import = add_verb<ServerImportOptions>(group, "import", "Take MCP servers over from Claude's own files");
+  add_import(import.app, *import.options);
+  runs(import, import_servers);
 }
 
 void CommandLine::add_system() {

@@ -96,4 +96,12 @@ inline void add_workers(CLI::App* verb, std::vector<std::string>& workers) {
   verb->add_option("WORKER", workers, "Names or ids")->required();
 }
 
+inline void add_scale(CLI::App* verb, PoolScaleOptions& options) {
+  add_parsed(verb, "--min,MIN", options.min, parse_number<std::uint32_t>, "Always so many", "N");
+  add_parsed(verb, "--max,MAX", options.max, parse_number<std::uint32_t>, "Demand may raise it to so many", "N");
+  add_parsed(verb, "--idle-timeout", options.idle_timeout, parse_duration,
+             "Keep more than are needed for so long: 90s, 5m", "TIME");
+  verb->footer("The settings outlive the daemon and go before its configuration:  claudy pool scale 2 8");
+}
+
 }  // namespace hal::claudy::cli

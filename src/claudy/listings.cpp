@@ -114,13 +114,14 @@ std::string worker_table(const json& workers, bool all) {
 }
 
 std::string server_table(const json& servers) {
-  Table table({"NAME", "STATE", "MODE", "PID", "SESSIONS", "REQUESTS", "ERRORS", "RESTARTS", "REASON"});
+  Table table({"NAME", "STATE", "MODE", "PID", "SESSIONS", "REQUESTS", "ERRORS", "RESTARTS", "FILE", "REASON"});
   for (const auto& server : servers) {
     const auto pid = number_of(server, "main_pid");
     table.add({text_of(server, "name"), text_of(server, "state"), text_of(server, "mode"),
                pid == 0 ? "" : std::to_string(pid), std::to_string(number_of(server, "sessions")),
                std::to_string(number_of(server, "requests")), std::to_string(number_of(server, "errors")),
-               std::to_string(number_of(server, "restarts")), text_of(server, "reason")});
+               std::to_string(number_of(server, "restarts")), text_of(server, "config_file"),
+               text_of(server, "reason")});
   }
   return table.text();
 }

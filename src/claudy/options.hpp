@@ -131,4 +131,29 @@ struct ServerLogsOptions {
   std::optional<std::uint32_t> lines;
 };
 
+struct ServerInstallOptions {
+  std::string name;
+  std::string package;
+  std::vector<std::string> args;
+  std::map<std::string, std::string> env;
+  std::string mode;
+  std::string bin;
+  bool scripts = false;
+  bool replace = false;
+  bool json = false;
+};
+
+struct ServerImportOptions {
+  /** Empty: the usual places, or that of `from`. */
+  std::string file;
+  /** claude-desktop, claude-code, mcp-json, or empty. */
+  std::string from;
+  std::vector<std::string> only;
+  bool dry_run = false;
+  bool replace = false;
+  bool install = false;
+  bool yes = false;
+  bool json = false;
+};
+
 }  // namespace hal::claudy

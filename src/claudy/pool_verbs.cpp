@@ -1,13 +1,12 @@
 #include "base/names.hpp"
 #include "claudy/client.hpp"
+#include "claudy/job.hpp"
 #include "claudy/reply.hpp"
 #include "claudy/table.hpp"
 #include "claudy/text_values.hpp"
 #include "claudy/verbs.hpp"
 
 #include <chrono>
-#include <map>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -20,9 +19,6 @@ namespace hal::claudy {
 namespace {
 
 using nlohmann::json;
-
-/** Making a whole pool on a slow machine. */
-constexpr auto job_timeout = std::chrono::minutes(10);
 
 std::string pool_text(const json& pool) {
   const auto number = [&pool](const char* key) { return std::to_string(number_of(pool, key)); };
@@ -46,36 +42,11 @@ Result<int> run_job(const Global& global, const std::string& member, const std::
   if (!bus) {
     return bus.error();
   }
-  // Before the call: the job may be over when its answer comes.
-  const auto ended = std::make_shared<std::map<std::string, std::string>>();
-  const auto subscribed =
-      (*bus)->subscribe(fmt::format("type='signal',sender='{}',path='{}',interface='{}',member='JobRemoved'",
-                                    names::bus_name, names::root_path, manager_interface),
-                        [ended](const std::string&, const json& body) {
-                          if (body.size() == 3 && body[1].is_string() && body[2].is_string()) {
-                            (*ended)[body[1].get<std::string>()] = body[2].get<std::string>();
-                          }
-                        });
-  if (!subscribed) {
-    return subscribed.error();
+  const auto done = claudy::run_job(**bus, pool_method(member), arguments);
+  if (!done && done.error().code == Errc::internal) {
+    return Error{Errc::unavailable, done.error().message};  // the engine, mostly
   }
-  const auto reply = (*bus)->call(pool_method(member), arguments);
-  if (!reply) {
-    return reply.error();
-  }
-  const auto path = reply->body().at(0).get<std::string>();
-  if (!(*bus)->wait_until([&] { return ended->contains(path); }, job_timeout)) {
-    return Error{Errc::timed_out, "the pool is still busy: see `claudy pool status`"};
-  }
-  const auto& result = (*ended)[path];
-  if (result == "done") {
-    return 0;
-  }
-  const auto job = properties(**bus, path, job_interface);
-  const auto code = result == "cancelled"   ? Errc::cancelled
-                    : result == "timed_out" ? Errc::timed_out
-                                            : Errc::unavailable;
-  return Error{code, job ? text_of(*job, "message") : result};
+  return done ? Result<int>(0) : Result<int>(done.error());
 }
 
 Result<int> call(const Global& global, const std::string& member, const std::vector<Argument>& arguments) {

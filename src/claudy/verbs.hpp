@@ -60,4 +60,11 @@ namespace hal::claudy {
 /** Becomes journalctl. */
 [[nodiscard]] Result<int> server_logs(const Global& global, const ServerLogsOptions& options);
 
+// server_install.cpp
+[[nodiscard]] Result<int> install_server(const Global& global, const ServerInstallOptions& options);
+[[nodiscard]] Result<int> uninstall_server(const Global& global, const std::string& name);
+
+// server_import.cpp
+[[nodiscard]] Result<int> import_servers(const Global& global, const ServerImportOptions& options);
+
 }  // namespace hal::claudy

@@ -80,11 +80,6 @@ GatewayHost::Options gateway_options(const Places& places, const Config& config)
   return options;
 }
 
-/** Where it was not made, somebody who owns nothing. */
-const char* install_user() {
-  return server::find_account(install::Installer::default_user) ? install::Installer::default_user : "nobody";
-}
-
 std::unique_ptr<server::Launcher> make_launcher(event::Loop& loop, bool units, const char* user) {
   if (units) {
     return std::make_unique<host::UnitLauncher>(loop, host::UnitLauncher::Options{.user = user});
@@ -126,7 +121,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                     }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
-      installer_(loop, make_launcher(loop, units_, install_user()), places_.state_dir + "/package", install_user()),
+      installer_(loop, make_launcher(loop, units_, install::user()), places_.state_dir + "/package", install::user()),
       server_editor_({loop, supervisor_, data_plane_, installer_, mcp_directory(places_), mcp_options(places_),
                       [this]() -> const server::ServerConfigs& { return config_.mcp; },
                       [this] { return read_mcp_servers(places_); }, [this] { return apply_servers(); }}),

@@ -25,6 +25,9 @@ struct Request {
   bool scripts = false;
 };
 
+/** Who npm and pip run as where the daemon is root: hal9000-install or, where that was not made, nobody. */
+[[nodiscard]] const char* user();
+
 /**
  * Installs packages, each in a fresh folder ROOT/NAME/GENERATION that belongs to root when it is complete. npm and pip
  * run as a user of their own by a launcher like that of MCP servers: in a unit with limits and a sandbox where systemd
@@ -32,9 +35,6 @@ struct Request {
  */
 class Installer : private server::Launcher::Listener {
  public:
-  /** Who npm and pip run as where the daemon is root. */
-  static constexpr const char* default_user = "hal9000-install";
-
   /** The launcher must start programs as `user`. */
   Installer(event::Loop& loop, std::unique_ptr<server::Launcher> launcher, std::string root, std::string user);
   ~Installer() override;

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
@@ -160,6 +161,9 @@ class System:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(self.folder / "notify"))
         self.notified = []
+        self.news = threading.Condition()
+        # All the time: a full queue of datagrams would hold up the daemon, which tells of every change.
+        threading.Thread(target=self.read_notify, daemon=True).start()
         self.daemon = None
         self.start_bus()
 
@@ -220,8 +224,8 @@ class System:
             f'[servers]\nrun = "child"\n{toml}')
         (config / "mcp.json").write_text(json.dumps({"mcpServers": servers or {}}))
 
-    def start_daemon(self, **configuration):
-        """Runs hal9000d until it says it is ready. Without an engine it is degraded."""
+    def start_daemon(self, prefix=(), **configuration):
+        """Runs hal9000d, behind the words of `prefix`, until it is ready. Without an engine it is degraded."""
         self.configure(**configuration)
         for name in ("data", "libexec", "state", "run"):
             (self.folder / name).mkdir(exist_ok=True)
@@ -233,7 +237,7 @@ class System:
                 link.symlink_to(BUILD / "src" / program)
         log = open(self.folder / "daemon.log", "a", encoding="utf-8")
         self.notified.clear()
-        self.daemon = self.start([BUILD / "src/daemon/hal9000d"], env=self.daemon_environment(), stdout=log, stderr=log)
+        self.daemon = self.start([*prefix, BUILD / "src/daemon/hal9000d"], env=self.daemon_environment(), stdout=log, stderr=log)
         log.close()
         self.wait_notify("READY=1")
         self.wait_servers(configuration.get("servers") or {})
@@ -256,14 +260,18 @@ class System:
     def wait_notify(self, word):
         """Until the daemon has told the service manager this."""
         end = time.monotonic() + DEADLINE
-        ended = os.pidfd_open(self.daemon.pid)
-        try:
+        with self.news:
             while word not in self.notified:
-                ready, _, _ = select.select([self.notify, ended], [], [], max(0, end - time.monotonic()))
-                assert self.notify in ready, f"no {word}; log:\n{self.log()}"
-                self.notified += self.notify.recv(65536).decode().splitlines()
-        finally:
-            os.close(ended)
+                assert time.monotonic() < end and self.daemon.poll() is None, f"no {word}; log:\n{self.log()}"
+                self.news.wait(0.05)
+
+    def read_notify(self):
+        """Until the end, which is an empty datagram."""
+        while text := self.notify.recv(65536).decode():
+            with self.news:
+                self.notified += text.splitlines()
+                self.news.notify_all()
+        self.notify.close()
 
     def end_daemon(self, how=signal.SIGTERM):
         """Ends hal9000d; its exit code."""
@@ -307,7 +315,8 @@ class System:
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None and not stream.closed:
                     stream.close()
-        self.notify.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", str(self.folder / "notify"))
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
