@@ -1,6 +1,5 @@
 #include "process/spawn.hpp"
 
-#include "base/unique_fd.hpp"
 #include "process/signals.hpp"
 
 #include <fcntl.h>
@@ -142,7 +141,7 @@ struct Prepared {
 
 }  // namespace
 
-Result<pid_t> spawn(const SpawnSpec& spec) {
+Result<Forked> fork_program(const SpawnSpec& spec) {
   if (spec.argv.empty() || spec.argv.front().empty()) {
     return Error{Errc::invalid_argument, "the command is empty"};
   }
@@ -156,7 +155,7 @@ Result<pid_t> spawn(const SpawnSpec& spec) {
     return errno_error("pipe2");
   }
   UniqueFd report_in(report[0]);
-  UniqueFd report_out(::fcntl(report[1], F_DUPFD_CLOEXEC, first_free_fd));
+  const UniqueFd report_out(::fcntl(report[1], F_DUPFD_CLOEXEC, first_free_fd));
   ::close(report[1]);
   if (!report_out) {
     return errno_error("dup");
@@ -170,18 +169,31 @@ Result<pid_t> spawn(const SpawnSpec& spec) {
   if (pid == 0) {
     become(spec, prepared, report_out.get());
   }
-  report_out.reset();
+  return Forked{pid, std::move(report_in)};
+}
+
+Result<void> read_report(const Forked& child, const std::string& program) {
   Failure failure;
   ssize_t bytes = 0;
   do {  // the wait is that of vfork: until execve or the child's report
-    bytes = ::read(report_in.get(), &failure, sizeof failure);
+    bytes = ::read(child.report.get(), &failure, sizeof failure);
   } while (bytes < 0 && errno == EINTR);
   if (bytes == 0) {
-    return pid;
+    return {};
   }
-  (void)::waitpid(pid, nullptr, 0);
-  const auto error = errno_error(std::string(failure.step.data()), failure.errno_value);
-  return error.with(spec.argv.front());
+  return errno_error(std::string(failure.step.data()), failure.errno_value).with(program);
+}
+
+Result<pid_t> spawn(const SpawnSpec& spec) {
+  const auto child = fork_program(spec);
+  if (!child) {
+    return child.error();
+  }
+  if (const auto started = read_report(*child, spec.argv.front()); !started) {
+    (void)::waitpid(child->pid, nullptr, 0);
+    return started.error();
+  }
+  return child->pid;
 }
 
 }  // namespace hal::process

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "base/unique_fd.hpp"
 
 #include <sys/types.h>
 
@@ -31,9 +32,22 @@ struct SpawnSpec {
   bool die_with_parent = true;
 };
 
+/** A child on its way to becoming the program. */
+struct Forked {
+  pid_t pid = 0;
+  /** Readable when it has become the program, or cannot: see read_report(). */
+  UniqueFd report;
+};
+
+/** The child as leader of a new session, hence of its own process group. SIGCHLD must be blocked by the caller. */
+[[nodiscard]] Result<Forked> fork_program(const SpawnSpec& spec);
+
+/** Waits for the report. An error names the failed step and `program`; then the child is ending. */
+[[nodiscard]] Result<void> read_report(const Forked& child, const std::string& program);
+
 /**
- * Starts the program as leader of a new session, hence of its own process group. Answers when execve succeeded;
- * otherwise the error names the failed step and argv[0]. SIGCHLD must be blocked by the caller.
+ * fork_program() and the wait for execve, which on a file system that hangs takes as long as that: for programs of our
+ * own. All others are started by Start.
  */
 [[nodiscard]] Result<pid_t> spawn(const SpawnSpec& spec);
 

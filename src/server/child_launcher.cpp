@@ -3,7 +3,7 @@
 #include "base/log.hpp"
 #include "base/names.hpp"
 #include "process/child.hpp"
-#include "process/spawn.hpp"
+#include "process/start.hpp"
 #include "server/remote_settings.hpp"
 #include "server/stderr_log.hpp"
 
@@ -16,6 +16,23 @@
 #include <fmt/format.h>
 
 namespace hal::server {
+
+namespace {
+
+/** From fork to execve: what takes longer hangs. */
+constexpr auto start_deadline = std::chrono::seconds(30);
+
+}  // namespace
+
+/** A process that has not become its program yet, and our ends of its stdio. */
+struct ChildLauncher::Starting {
+  std::string server;
+  UniqueFd to_server;
+  UniqueFd from_server;
+  UniqueFd stderr_fd;
+  Done<Launched> done;
+  std::unique_ptr<process::Start> start;
+};
 
 /** One running process with its stderr. */
 class ChildLauncher::Instance {
@@ -81,13 +98,12 @@ ChildLauncher::ChildLauncher(event::Loop& loop, const std::string& user)
 ChildLauncher::~ChildLauncher() = default;
 
 void ChildLauncher::start(const LaunchSpec& spec, Done<Launched> done) {
-  auto launched = launch(spec);
-  // Shared, for a std::function must be copyable. The answer precedes the process's exit: see event::Priority.
-  auto result = std::make_shared<Result<Launched>>(std::move(launched));
-  answer([done = std::move(done), result] { done(std::move(*result)); });
+  if (const auto begun = begin(spec, done); !begun) {
+    answer([error = begun.error(), done = std::move(done)] { done(error); });
+  }
 }
 
-Result<Launched> ChildLauncher::launch(const LaunchSpec& spec) {
+Result<void> ChildLauncher::begin(const LaunchSpec& spec, const Done<Launched>& done) {
   if ((spec.config.memory_max > 0 || spec.config.tasks_max > 0) && !std::exchange(told_of_limits_, true)) {
     log::info({}, "memory_max and tasks_max of MCP servers need systemd and are not kept here");
   }
@@ -117,17 +133,29 @@ Result<Launched> ChildLauncher::launch(const LaunchSpec& spec) {
   child.user = account;
   child.private_network = spec.config.network == Network::none;
   child.network_namespace = spec.config.network == Network::parent ? spec.network_namespace : -1;
-  const auto pid = process::spawn(child);
+  auto start = std::make_unique<process::Start>(
+      loop_, child, start_deadline, [this, id = spec.instance](Result<pid_t> pid) { on_started(id, std::move(pid)); });
+  starting_[spec.instance] =
+      std::make_unique<Starting>(Starting{spec.config.name, std::move(pipes->to_server), std::move(pipes->from_server),
+                                          std::move(stderr_read), done, std::move(start)});
+  return {};
+}
+
+void ChildLauncher::on_started(InstanceId id, Result<pid_t> pid) {
+  const auto node = starting_.extract(id);
+  auto& starting = *node.mapped();
   if (!pid) {
-    return pid.error();
+    return starting.done(pid.error());
   }
-  instances_[spec.instance] =
-      std::make_unique<Instance>(*this, spec.instance, spec.config.name, *pid, std::move(stderr_read));
-  return Launched{*pid, {}, std::move(pipes->to_server), std::move(pipes->from_server)};
+  // Before the answer, so that the listener hears of the exit after it: see event::Priority.
+  instances_[id] = std::make_unique<Instance>(*this, id, starting.server, *pid, std::move(starting.stderr_fd));
+  starting.done(Launched{*pid, {}, std::move(starting.to_server), std::move(starting.from_server)});
 }
 
 void ChildLauncher::stop(InstanceId instance, std::chrono::milliseconds grace) {
-  if (const auto found = instances_.find(instance); found != instances_.end()) {
+  if (auto node = starting_.extract(instance)) {
+    answer([done = std::move(node.mapped()->done)] { done(Error{Errc::cancelled, "it was stopped meanwhile"}); });
+  } else if (const auto found = instances_.find(instance); found != instances_.end()) {
     found->second->stop(grace);
   }
 }

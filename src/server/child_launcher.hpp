@@ -34,9 +34,11 @@ class ChildLauncher : public Launcher {
   void survivors(Done<std::vector<Survivor>> done) override;
 
  private:
+  struct Starting;
   class Instance;
 
-  [[nodiscard]] Result<Launched> launch(const LaunchSpec& spec);
+  [[nodiscard]] Result<void> begin(const LaunchSpec& spec, const Done<Launched>& done);
+  void on_started(InstanceId id, Result<pid_t> pid);
   void on_exit(InstanceId instance, const InstanceExit& exit);
   void answer(std::function<void()> call);
 
@@ -45,6 +47,7 @@ class ChildLauncher : public Launcher {
   std::optional<Account> account_;
   std::optional<Account> remote_account_;
   bool told_of_limits_ = false;
+  std::map<InstanceId, std::unique_ptr<Starting>> starting_;
   std::map<InstanceId, std::unique_ptr<Instance>> instances_;
   /** Completions for the next turn. */
   std::vector<std::function<void()>> answers_;

@@ -190,6 +190,31 @@ TEST_P(LauncherTest, a_missing_program_is_not_found_and_leaves_nothing) {
   EXPECT_TRUE(exits_.empty());
 }
 
+TEST_P(LauncherTest, a_program_that_hangs_holds_nobody_up_and_can_be_stopped) {
+  if (GetParam() == Kind::unit) {
+    GTEST_SKIP() << "the service manager starts it";
+  }
+  const HangingProgram program(folder_);
+  auto config = shell("");
+  config.argv = {program.path()};
+  const InstanceId hanging{text::random_u64()};
+  std::optional<Error> refused;
+  launcher_->start({hanging, config, -1}, [&](const Result<Launched>& launched) {
+    ASSERT_FALSE(launched);
+    refused = launched.error();
+  });
+  auto other = start(shell("exec cat"));
+  ASSERT_TRUE(other) << other.error().message;
+  EXPECT_FALSE(refused);
+  launcher_->stop(hanging, 300ms);
+  ASSERT_TRUE(run_until(loop_, [&] { return refused.has_value(); }));
+  EXPECT_EQ(refused->code, Errc::cancelled);
+  other->to_server.reset();
+  ASSERT_TRUE(wait_exit());
+  EXPECT_TRUE(run_until(loop_, [] { return children().empty(); }));
+  EXPECT_FALSE(exits_.contains(hanging));
+}
+
 TEST_P(LauncherTest, words_arrive_as_they_are) {
   EXPECT_EQ(output_of(shell("printf '<%s>' \"$@\"", {"a b", "$HOME", "${HOME}", "%n %%", "", "\\x41", "q\"'`"})),
             "<a b><$HOME><${HOME}><%n %%><><\\x41><q\"'`>");

@@ -1,5 +1,6 @@
 #include "process/child.hpp"
 #include "process/spawn.hpp"
+#include "process/start.hpp"
 #include "support/component.hpp"
 
 #include <fcntl.h>
@@ -19,6 +20,8 @@
 
 namespace hal::process {
 namespace {
+
+using namespace std::chrono_literals;
 
 /** Runs a shell script to its end with stdout read here. */
 class SpawnTest : public ::testing::Test {
@@ -351,6 +354,76 @@ TEST_F(ChildTest, OneThatCannotBeWatchedIsKilledAndReported) {
   ASSERT_TRUE(test::run_until(loop_, [&] { return status_.has_value(); }));
   EXPECT_EQ(status_->signal, SIGKILL);
   EXPECT_TRUE(test::children().empty());
+}
+
+class StartTest : public SpawnTest {
+ protected:
+  Result<pid_t> start(const SpawnSpec& spec, std::chrono::milliseconds deadline = 30s) {
+    std::optional<Result<pid_t>> answer;
+    const Start start(loop_, spec, deadline, [&](Result<pid_t> pid) { answer = std::move(pid); });
+    EXPECT_FALSE(answer) << "answered from inside the call";
+    EXPECT_TRUE(test::run_until(loop_, [&] { return answer.has_value(); }));
+    return answer.value_or(Error{Errc::internal, "no answer"});
+  }
+
+  test::TempDir folder_;
+};
+
+TEST_F(StartTest, AnswersWithAProcessThatIsTheProgram) {
+  auto pipe = test::make_pipe();
+  auto spec = shell("echo $$; read line");
+  spec.fds = {{1, pipe.write.get()}};
+  const auto pid = start(spec);
+  ASSERT_TRUE(pid) << pid.error().message;
+  EXPECT_EQ(test::read_line(pipe.read.get()), std::to_string(*pid));
+  const Child child(loop_, *pid, "test", [](const ExitStatus&) {});
+}
+
+TEST_F(StartTest, TellsTheFailedStep) {
+  SpawnSpec spec;
+  EXPECT_EQ(start(spec).error().code, Errc::invalid_argument);
+  spec.argv = {"/no/such/program"};
+  const auto failed = start(spec);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Errc::not_found);
+  EXPECT_NE(failed.error().message.find("/no/such/program: execve"), std::string::npos) << failed.error().message;
+}
+
+TEST_F(StartTest, AProgramThatHangsHoldsNobodyUp) {
+  SpawnSpec spec;
+  std::optional<Result<pid_t>> answer;
+  std::optional<test::HangingProgram> program(folder_);
+  spec.argv = {program->path()};
+  const Start hanging(loop_, spec, test::scaled(30s), [&](Result<pid_t> pid) { answer = std::move(pid); });
+  const auto other = start(shell("exit 0"));  // the loop turns
+  ASSERT_TRUE(other) << other.error().message;
+  const Child child(loop_, *other, "other", [](const ExitStatus&) {});
+  EXPECT_FALSE(answer);
+  program.reset();
+  ASSERT_TRUE(test::run_until(loop_, [&] { return answer.has_value(); }));
+  ASSERT_TRUE(*answer) << answer->error().message;
+  const Child late(loop_, **answer, "late", [](const ExitStatus&) {});
+}
+
+TEST_F(StartTest, AProgramThatHangsForTooLongIsGivenUp) {
+  const test::HangingProgram program(folder_);
+  SpawnSpec spec;
+  spec.argv = {program.path()};
+  const auto late = start(spec, 50ms);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::timed_out);
+  EXPECT_NE(late.error().message.find(program.path()), std::string::npos);
+}
+
+TEST_F(StartTest, DestructionEndsIt) {
+  const test::HangingProgram program(folder_);
+  SpawnSpec spec;
+  spec.argv = {program.path()};
+  {
+    const Start start(loop_, spec, 30s, [](const Result<pid_t>&) { ADD_FAILURE() << "answered"; });
+    EXPECT_EQ(test::children().size(), 1U);
+  }
+  EXPECT_TRUE(test::run_until(loop_, [] { return test::children().empty(); }));
 }
 
 }  // namespace

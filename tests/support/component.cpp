@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -171,6 +172,19 @@ Pipe make_pipe() {
     throw_errno("pipe2");
   }
   return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+HangingProgram::HangingProgram(const TempDir& folder)
+    : path_(folder.write("hanging", "#!/bin/sh\nexit 0\n", 0755)), lease_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+  // Who opens a file with a lease on it waits until the lease is given back. Its holder is told by a signal.
+  (void)::signal(SIGIO, SIG_IGN);
+  if (::fcntl(lease_.get(), F_SETLEASE, F_WRLCK) != 0) {
+    throw_errno("F_SETLEASE");
+  }
+}
+
+HangingProgram::~HangingProgram() {
+  (void)::fcntl(lease_.get(), F_SETLEASE, F_UNLCK);
 }
 
 }  // namespace hal::test

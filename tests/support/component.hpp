@@ -72,6 +72,21 @@ class TempDir {
 /** Reads one line without its newline; what has come at the end or when the scaled deadline passes. */
 [[nodiscard]] std::string read_line(int fd, std::chrono::milliseconds deadline = 10s);
 
+/** A program whose execution waits for its file, as on a network mount that hangs, until this is destroyed. */
+class HangingProgram {
+ public:
+  explicit HangingProgram(const TempDir& folder);
+  ~HangingProgram();
+  HangingProgram(const HangingProgram&) = delete;
+  HangingProgram& operator=(const HangingProgram&) = delete;
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+  UniqueFd lease_;
+};
+
 struct Pipe {
   UniqueFd read;
   UniqueFd write;
