@@ -38,16 +38,19 @@ link::ServerReport both(link::ServerReport legacy, link::ServerReport modern) {
 
 }  // namespace
 
-Hub::Hub(event::Loop& loop, ToDaemon to_daemon)
+Hub::Hub(event::Loop& loop, ToDaemon to_daemon, limits::Deadlines deadlines)
     : loop_(loop),
       to_daemon_(std::move(to_daemon)),
       audit_(loop),
-      context_{loop, to_daemon_,
+      context_{loop,
+               to_daemon_,
                [this](const std::string& server) {
                  changed_servers_.insert(server);
                  schedule_report();
                },
-               audit_, [this](Server& legacy) -> Server& { return modern_of(legacy); }},
+               audit_,
+               [this](Server& legacy) -> Server& { return modern_of(legacy); },
+               deadlines},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
       idle_(loop, "hub idle", [this] { on_idle_(); }) {}

@@ -27,7 +27,7 @@ class Hub final : private RelaySession::Listener {
   /** Messages for the daemon; lost ones (it is away) are made good by daemon_returned(). */
   using ToDaemon = std::function<void(link::ToDaemon)>;
 
-  Hub(event::Loop& loop, ToDaemon to_daemon);
+  Hub(event::Loop& loop, ToDaemon to_daemon, limits::Deadlines deadlines = {});
   ~Hub() override;
 
   // What the daemon says, see link/messages.hpp.

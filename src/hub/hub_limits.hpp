@@ -18,10 +18,13 @@ using hal::limits::sessions_per_worker;
 inline constexpr auto opening_deadline = 10s;
 /** The first line: a server's name and a session's id. */
 inline constexpr std::size_t opening_line_bytes = 4096;
-/** A request waits this long for a server that has no process. */
-inline constexpr auto instance_deadline = 30s;
-/** A server's answer to initialize. Interpreters load slowly on a busy machine. */
-inline constexpr auto handshake_deadline = 60s;
+/** Long waits for a server; tests have shorter ones. */
+struct Deadlines {
+  /** A request waits this long for a server that has no process. */
+  std::chrono::milliseconds instance = 30s;
+  /** A server's answer to initialize. Interpreters load slowly on a busy machine. */
+  std::chrono::milliseconds handshake = 60s;
+};
 /** A process's answer to server/discover. Who stays silent for so long speaks an older revision. */
 inline constexpr auto discover_deadline = 15s;
 /** When a server that did not say so itself, but ended or stayed silent, is asked again what it speaks. */

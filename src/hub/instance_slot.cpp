@@ -30,7 +30,7 @@ Result<void> InstanceSlot::want() {
     return Error{Errc::unavailable, unavailable_reason_};
   }
   request();
-  deadline_.arm(limits::instance_deadline);
+  deadline_.arm(context_.deadlines.instance);
   return {};
 }
 
@@ -172,7 +172,8 @@ void InstanceSlot::on_deadline() {
   }
   requested_ = false;
   listener_.on_instance_unavailable(
-      fmt::format("did not start within {} s", std::chrono::seconds(limits::instance_deadline).count()));
+      fmt::format("did not start within {} s",
+                  std::chrono::duration_cast<std::chrono::seconds>(context_.deadlines.instance).count()));
 }
 
 void InstanceSlot::finish(const std::string& reason) {

@@ -5,6 +5,7 @@
 #include "hub/account.hpp"
 #include "hub/audit_log.hpp"
 #include "hub/client.hpp"
+#include "hub/hub_limits.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "link/messages.hpp"
 
@@ -31,6 +32,7 @@ struct ServerContext {
   AuditLog& audit;
   /** The side of a server that speaks revision 2026-07-28. */
   std::function<Server&(Server& legacy)> modern_of;
+  limits::Deadlines deadlines;
 };
 
 /** One MCP server as its clients see it; the two modes are its two implementations. Owned by the hub. */

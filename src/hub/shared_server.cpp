@@ -143,7 +143,7 @@ void SharedServer::start_handshake() {
   }
   Request request;
   request.purpose = Purpose::initialize;
-  request.deadline = context().loop.now() + limits::handshake_deadline;
+  request.deadline = context().loop.now() + context().deadlines.handshake;
   const auto number = in_flight_.add(std::move(request));
   arm_deadline();
   (void)slot_.send(jsonrpc::request(fmt::format_int(number).c_str(), "initialize", server_hello_params(hellos)));
@@ -335,7 +335,7 @@ void SharedServer::hold(Seat& seat, const Envelope& message, std::string_view li
   }
   held_bytes_ += line.size();
   held_.push_back({seat.client->id(), std::string(message.id), std::string(line),
-                   context().loop.now() + limits::instance_deadline});
+                   context().loop.now() + context().deadlines.instance});
   arm_deadline();
   advance();
 }

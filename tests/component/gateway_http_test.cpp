@@ -161,15 +161,28 @@ TEST_F(GatewayHttp, a_connection_cut_at_every_byte_harms_nobody) {
   serve_fake();
   start_http();
   auto a = http_client("a", "fake");
+  auto witness = http_client("b", "fake");
+  const auto head = " /mcp/fake HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port) +
+                    "\r\nAuthorization: Bearer a.secret\r\nAccept: application/json, text/event-stream\r\n"
+                    "Content-Type: application/json\r\nMcp-Session-Id: " +
+                    a.session + "\r\n";
   const auto body = tool("cut", "echo", {{"x", 1}}).dump();
-  const auto whole =
-      "POST /mcp/fake HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port) +
-      "\r\nAuthorization: Bearer a.secret\r\nContent-Type: application/json\r\nMcp-Session-Id: " + a.session +
-      "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
-  for (std::size_t bytes = 0; bytes < whole.size(); bytes += 3) {
-    HttpPeer peer(loop, port);
-    peer.send_raw(whole.substr(0, bytes));
-    hal::test::run_ready(loop);
+  int calls = 0;
+  for (const auto& whole :
+       {"POST" + head + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body,
+        "POST" + head + "Transfer-Encoding: chunked\r\n\r\n5\r\n" + body.substr(0, 5) + "\r\nffff\r\n" + body.substr(5),
+        "GET" + head + "Last-Event-ID: 1-1\r\n\r\n"}) {
+    for (std::size_t bytes = 0; bytes < whole.size() && !HasFailure(); ++bytes) {
+      HttpPeer peer(loop, port);
+      peer.send_raw(whole.substr(0, bytes));
+      hal::test::run_ready(loop);
+      if (bytes % 16 == 0) {
+        ++calls;
+        const auto answer = witness.ask(tool(calls, "echo", {{"call", calls}}));
+        EXPECT_EQ(answer["id"], calls);
+        EXPECT_EQ(answer["result"]["content"][0]["text"], "{\"call\": " + std::to_string(calls) + "}");
+      }
+    }
   }
   EXPECT_TRUE(a.ask(tool("after", "echo")).contains("result"));
   EXPECT_FALSE(exit.has_value());
