@@ -53,6 +53,9 @@ std::string for_people(const std::string& key, const json& value) {
   if (value.is_boolean()) {
     return value.get<bool>() ? "yes" : "no";
   }
+  if (key == "exit_code" && value == -1) {
+    return "";  // it has not ended
+  }
   if (value.is_number_unsigned()) {
     const auto number = value.get<std::uint64_t>();
     if (ends_with("_usec")) {

@@ -1,6 +1,7 @@
 """claudy's verbs against the fake daemon on a private bus: what they print, what they ask for, how they exit."""
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -244,6 +245,15 @@ def test_server_show_tells_of_traffic(stage):
     text = stage.claudy("server", "show", "memory").stdout
     assert "median < 0.016 ms, 99 % < 4.096 ms" in text
     assert text.splitlines()[-1].split()[:7] == ["01234567", "worker1", "root", "12", "10", "2", "1"]
+
+
+def test_show_has_no_exit_code_before_the_end(stage):
+    worker = stage.spawn("cat")
+    row = [line for line in stage.claudy("show", worker).stdout.splitlines() if line.startswith("exit_code")]
+    assert row[0].split() == ["exit_code:", "-"]
+    stage.claudy("stop", worker)
+    row = [line for line in stage.claudy("show", worker).stdout.splitlines() if line.startswith("exit_code")]
+    assert row[0].split() == ["exit_code:", "143"]
 
 
 def test_parent_and_daemon(stage):
