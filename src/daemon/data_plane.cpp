@@ -52,27 +52,42 @@ void DataPlane::send(link::ToGateway message) {
     return;  // the next hello makes it good
   }
   if (const auto sent = link_->send(std::move(message)); !sent) {
-    broken_by_ = sent.error().message;
-    link_.reset();
-    broken_.schedule();
+    break_link(sent.error());
   }
 }
 
-void DataPlane::call(const std::string& server, const std::string& method, const std::string& params,
-                     Done<std::string> done) {
+void DataPlane::break_link(const Error& error) {
+  broken_by_ = error.message;
+  link_.reset();
+  broken_.schedule();
+}
+
+void DataPlane::ask(link::ToGateway message, std::uint64_t id, Done<std::string> done) {
   Result<void> possible;
   if (!connected()) {
     possible = Error{Errc::unavailable, "the gateway is not running"};
   } else if (calls_.size() >= max_calls) {
     possible = Error{Errc::limit, "256 calls to MCP servers are open already"};
   }
+  if (possible) {
+    const auto sent = link_->send(std::move(message));
+    if (!sent && sent.error().code == Errc::disconnected) {
+      break_link(sent.error());  // which answers the call
+    } else {
+      possible = sent;  // a message too large harms nobody but its caller
+    }
+  }
   if (!possible) {
     event::post(loop_, "server call", [error = possible.error(), done = std::move(done)] { done(error); });
     return;
   }
-  const std::uint64_t id = next_call_++;
   calls_.emplace(id, std::move(done));
-  send(link::Call{id, server, method, params});
+}
+
+void DataPlane::call(const std::string& server, const std::string& method, const std::string& params,
+                     Done<std::string> done) {
+  const std::uint64_t id = next_call_++;
+  ask(link::Call{id, server, method, params}, id, std::move(done));
 }
 
 // --- the gateway speaks --------------------------------------------------------------------------------------------

@@ -90,6 +90,9 @@ class DataPlane final : private link::DaemonEndListener {
   void on_link_closed(const Error& error) override;
 
   void send(link::ToGateway message);
+  void break_link(const Error& error);
+  /** Asks the gateway what it answers with a CallResult; or answers why it cannot. */
+  void ask(link::ToGateway message, std::uint64_t id, Done<std::string> done);
   void set_server(const server::Server& server);
   void sync_workers();
   void add_worker(const worker::Worker& worker, UniqueFd listening);

@@ -14,9 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-/** max_call_bytes, escaped as JSON text in JSON text is, and the rest of the message. */
-constexpr std::size_t document_bytes = 3 * max_call_bytes;
-constexpr json::Limits document_limits{.bytes = document_bytes, .depth = 6, .values = limits::json_values};
+constexpr json::Limits document_limits{.bytes = max_message_bytes, .depth = 6, .values = limits::json_values};
 
 /** Takes the members of one message; the first error is kept, and what nobody took is an error in the end. */
 class Members {
@@ -325,7 +323,7 @@ constexpr Decoder<ToDaemon> to_daemon_decoders[] = {
 template <class Variant, std::size_t count>
 Result<Variant> decode_any(io::Message message, const Decoder<Variant> (&decoders)[count]) {
   if (message.bytes == in_memory_file && !message.fds.empty()) {
-    auto text = from_memory_file(message.fds.back(), document_bytes);
+    auto text = from_memory_file(message.fds.back(), max_message_bytes);
     if (!text) {
       return text.error();
     }

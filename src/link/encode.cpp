@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace hal::link {
@@ -183,6 +184,9 @@ Result<io::Message> encode_any(Variant& message) {
   io::Message datagram;
   const Json object = std::visit([&](auto& kind) { return to_json(kind, datagram.fds); }, message);
   datagram.bytes = json::dump(object);
+  if (datagram.bytes.size() > max_message_bytes) {
+    return Error{Errc::limit, fmt::format("a link message of {} bytes", datagram.bytes.size())};
+  }
   if (datagram.bytes.size() > inline_bytes) {
     auto file = to_memory_file(datagram.bytes);
     if (!file) {

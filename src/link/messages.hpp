@@ -207,7 +207,13 @@ using ToDaemon = std::variant<GatewayHello, InstanceRequest, InstanceRelease, Se
 /** Text of a Call's params or result, at most; D-Bus carries no more in comfort. */
 inline constexpr std::size_t max_call_bytes = std::size_t{16} << 20;
 
-/** A datagram. What does not fit in one (large params, results, hellos) travels in a sealed memory file beside it. */
+/** JSON text of one message, at most: max_call_bytes, escaped as JSON text in JSON text is, and the rest. */
+inline constexpr std::size_t max_message_bytes = 3 * max_call_bytes;
+
+/**
+ * A datagram. What does not fit in one (large params, results, hellos) travels in a sealed memory file beside it.
+ * Errc::limit: more than the other end would take.
+ */
 [[nodiscard]] Result<io::Message> encode(ToGateway message);
 [[nodiscard]] Result<io::Message> encode(ToDaemon message);
 [[nodiscard]] Result<ToGateway> decode_to_gateway(io::Message message);

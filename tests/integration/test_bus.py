@@ -271,6 +271,17 @@ def test_a_server_is_called_stopped_and_started(system):
     assert json.loads(root.call(path, interface, "Call", "ss", "echo", "")) == {"params": None}
 
 
+def test_a_call_too_large_for_the_gateway_harms_nobody_else(system):
+    system.start_daemon(servers=echo_servers(system))
+    path, interface = "/org/hal9000/server/echo", "org.hal9000.Server1"
+    root = system.caller()
+    # Each control character takes six bytes on the way to the gateway.
+    assert failure(root.call, path, interface, "Call", "ss", "echo", "\x01" * (9 << 20)).name == PREFIX + "LimitExceeded"
+    large = json.dumps({"a": "x" * (15 << 20)})
+    assert json.loads(root.call(path, interface, "Call", "ss", "echo", large)) == {"params": json.loads(large)}
+    assert "gateway went away" not in system.log() and "gateway: " not in system.log()
+
+
 def test_rules_for_tools_hold_and_calls_are_counted_and_told_of(system):
     rules = {"allow": ["read_*"], "deny": [{"tool": "*", "arguments": {"/path": "/etc/*"}}]}
     servers = echo_servers(system)

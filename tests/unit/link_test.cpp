@@ -127,6 +127,15 @@ TEST(LinkCodec, carries_a_result_larger_than_a_datagram) {
   EXPECT_EQ(*round_trip_up(CallResult{1, large}).result, large);
 }
 
+TEST(LinkCodec, sends_nothing_that_the_other_end_would_not_take) {
+  const auto largest = encode(ToGateway{Call{1, "m", "x", std::string(max_call_bytes, '"')}});
+  ASSERT_TRUE(largest.has_value()) << largest.error().message;
+  // Six bytes each in the message.
+  const auto larger = encode(ToGateway{Call{1, "m", "x", std::string(max_call_bytes, '\x01')}});
+  ASSERT_FALSE(larger.has_value());
+  EXPECT_EQ(larger.error().code, Errc::limit);
+}
+
 TEST(LinkCodec, refuses_what_is_not_exactly_a_message) {
   const char* bad[] = {
       "",
