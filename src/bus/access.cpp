@@ -56,6 +56,7 @@ constexpr AccessRule rules[] = {
     {server, "Restart", Access::action, manage_servers},
     {server, "Start", Access::action, manage_servers},
     {server, "Stop", Access::action, manage_servers},
+    {server, "Trace", Access::own_or_all, manage_servers},
 
     {pool, "Claim", Access::action, claim},
     {pool, "Cleanup", Access::action, manage_pool},

@@ -13,6 +13,8 @@ enum class Access {
   action,
   /** A worker's owner, or who began a job, with manage_own_worker, others with `action`. */
   owner_or_action,
+  /** Anyone, for what is their own, and whom polkit gives `action` unasked for all; Verdict::all tells. */
+  own_or_all,
   /** Nobody else than root, whatever polkit says. */
   root,
 };

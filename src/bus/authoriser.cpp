@@ -45,7 +45,7 @@ using Subject = sdbus::Struct<std::string, std::map<std::string, sdbus::Variant>
 using PolkitResult = sdbus::Struct<bool, bool, Details>;
 
 Verdict refused(Errc code, std::string message) {
-  return {std::nullopt, dbus_error_name(code), std::move(message)};
+  return {std::nullopt, dbus_error_name(code), std::move(message), false};
 }
 
 Verdict too_many() {
@@ -103,6 +103,7 @@ class Authoriser::Impl {
   void cancel_polkit(const Pending& pending);
   void on_name_lost(const sdbus::Message& message) noexcept;
   void drop_caller(const std::string& bus_name);
+  void refuse(Id id, Verdict verdict);
   void finish(Id id, Verdict verdict);
   void answer_later(Answer answer, Verdict verdict);
   void answer_ready();
@@ -176,7 +177,7 @@ void Authoriser::Impl::decide(Id id, uid_t uid) {
   pending.uid = uid;
   const auto& rule = pending.rule;
   if (rule.access == Access::anyone || uid == 0 || uid == ::geteuid()) {
-    finish(id, {uid, {}, {}});
+    finish(id, {uid, {}, {}, uid == 0 || uid == ::geteuid()});
   } else if (rule.access == Access::root) {
     finish(id, refused(Errc::denied, "only root may do this"));
   } else {
@@ -195,13 +196,15 @@ void Authoriser::Impl::ask_polkit(Id id, std::string_view action) {
     return;
   }
   pending.cancellation = cancellation_prefix_ + "-" + std::to_string(id);
+  // Who has something without a password is not bothered for more.
+  const bool interactive = pending.caller.interactive && pending.rule.access != Access::own_or_all;
   // By the caller's name on the bus: a process id could be another process' by the time polkit looks.
   const Subject subject{"system-bus-name", {{"name", sdbus::Variant{pending.caller.bus_name}}}};
   polkit_->callMethodAsync("CheckAuthorization")
       .onInterface(polkit_interface)
       .withTimeout(polkit_timeout)
-      .withArguments(subject, std::string(action), Details{},
-                     pending.caller.interactive ? allow_user_interaction : std::uint32_t{0}, pending.cancellation)
+      .withArguments(subject, std::string(action), Details{}, interactive ? allow_user_interaction : std::uint32_t{0},
+                     pending.cancellation)
       .uponReplyInvoke([this, id](compat::ReplyError error, const PolkitResult& result) {
         guarded([&] {
           if (pending_.count(id) == 0) {
@@ -221,29 +224,38 @@ void Authoriser::Impl::on_polkit_result(Id id, const PolkitResult& result) {
   const bool authorised = std::get<0>(result);
   const bool challenge = std::get<1>(result);
   if (authorised) {
-    finish(id, {pending.uid, {}, {}});
+    finish(id, {pending.uid, {}, {}, true});
   } else if (challenge && !pending.caller.interactive) {
-    finish(id, {std::nullopt, interactive_authorization_required, "a password is needed"});
+    refuse(id, {std::nullopt, interactive_authorization_required, "a password is needed", false});
   } else {
-    finish(id, refused(Errc::denied, "polkit does not allow this"));
+    refuse(id, refused(Errc::denied, "polkit does not allow this"));
   }
 }
 
 void Authoriser::Impl::on_polkit_error(Id id, const sdbus::Error& error) {
   const auto& pending = pending_.at(id);
   if (is_absent(error.getName())) {
-    finish(id, pending.is_owner ? Verdict{pending.uid, {}, {}}
+    refuse(id, pending.is_owner ? Verdict{pending.uid, {}, {}, false}
                                 : refused(Errc::denied, "only root may do this where polkit is not installed"));
     return;
   }
   if (is_timeout(error.getName())) {
     cancel_polkit(pending);
-    finish(id, refused(Errc::timed_out, "nobody has answered the question for a password"));
+    refuse(id, refused(Errc::timed_out, "nobody has answered the question for a password"));
     return;
   }
   log::warning({}, "polkit cannot decide on {}.{}: {}", pending.rule.interface, pending.rule.member,
                error.getMessage());
-  finish(id, refused(Errc::denied, "polkit cannot decide: " + error.getMessage()));
+  refuse(id, refused(Errc::denied, "polkit cannot decide: " + error.getMessage()));
+}
+
+/** Polkit does not give the action. */
+void Authoriser::Impl::refuse(Id id, Verdict verdict) {
+  const auto& pending = pending_.at(id);
+  if (pending.rule.access == Access::own_or_all) {
+    verdict = {pending.uid, {}, {}, false};
+  }
+  finish(id, std::move(verdict));
 }
 
 void Authoriser::Impl::cancel_polkit(const Pending& pending) {

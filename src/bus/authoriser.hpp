@@ -32,6 +32,8 @@ struct Verdict {
   /** If not: the D-Bus error. */
   std::string_view error_name;
   std::string message;
+  /** Of Access::own_or_all: not only what is the caller's own. */
+  bool all = false;
 
   explicit operator bool() const noexcept { return uid.has_value(); }
 };

@@ -1,8 +1,11 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "base/unique_fd.hpp"
 #include "server/supervisor.hpp"
 #include "worker/runtime.hpp"
+
+#include <sys/types.h>
 
 #include <chrono>
 #include <cstdint>
@@ -51,6 +54,16 @@ struct ServerStatistics {
   std::vector<SessionStatistics> session_list;
 };
 
+/** Who reads a server's live traffic, and how much of it. */
+struct TraceRequest {
+  uid_t reader = 0;
+  /** Sessions of all workers; else only of the reader's. */
+  bool all = false;
+  /** Id of the only worker whose sessions are wanted; empty: any. */
+  std::string worker;
+  bool payloads = false;
+};
+
 /** The MCP servers: server::Supervisor and the gateway together. Calls answer by their Done, never from inside. */
 class ServerControl {
  public:
@@ -64,6 +77,8 @@ class ServerControl {
   virtual void restart(std::string_view name, Done<void> done) = 0;
   /** One MCP request; `params` is JSON text that nobody has looked at yet, or empty. */
   virtual void call(std::string_view name, std::string method, std::string params, Done<std::string> done) = 0;
+  /** The read end of a pipe with a line a message. Errc::denied: the worker is another's. */
+  virtual void trace(std::string_view name, TraceRequest request, Done<UniqueFd> done) = 0;
 };
 
 struct EngineStatus {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace hal::bus {
@@ -32,8 +33,8 @@ class Calls {
   }
 
   /**
-   * Asks whether the caller of the method that is running on `object` may call it; then runs `then(uid of the caller)`
-   * or answers `reply` with the refusal. `then` may run after the object is gone.
+   * Asks whether the caller of the method that is running on `object` may call it; then runs `then(uid of the caller)`,
+   * or `then(verdict)`, or answers `reply` with the refusal. `then` may run after the object is gone.
    */
   template <class... Values, class Then>
   void authorised(const sdbus::IObject& object, const char* interface, std::optional<uid_t> owner,
@@ -41,7 +42,13 @@ class Calls {
     authoriser_.ask({current_caller(object), interface, current_member(object), owner},
                     [reply, then = std::move(then)](const Verdict& verdict) mutable {
                       if (verdict) {
-                        guard(reply, [&] { then(*verdict.uid); });
+                        guard(reply, [&] {
+                          if constexpr (std::is_invocable_v<Then&, const Verdict&>) {
+                            then(verdict);
+                          } else {
+                            then(*verdict.uid);
+                          }
+                        });
                       } else {
                         reply.fail(verdict.error_name, verdict.message);
                       }

@@ -340,6 +340,17 @@ Result<worker::LogOptions> read_log_options(Values values) {
   return options;
 }
 
+Result<TraceRequest> read_trace_options(Values values) {
+  OptionReader reader(std::move(values));
+  TraceRequest request;
+  request.payloads = reader.take<bool>("payloads").value_or(false);
+  request.worker = take_name(reader, "worker");
+  if (auto finished = reader.finish(); !finished) {
+    return finished.error();
+  }
+  return request;
+}
+
 Result<worker::LimitChange> read_limits(Values values) {
   if (values.empty()) {
     return Error{Errc::invalid_argument, "no limit is given"};

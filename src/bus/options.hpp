@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "bus/backend.hpp"
 #include "bus/value.hpp"
 #include "worker/pool.hpp"
 #include "worker/runtime.hpp"
@@ -42,6 +43,8 @@ struct AttachOptions {
 [[nodiscard]] Result<AttachOptions> read_attach_options(Values values);
 [[nodiscard]] Result<worker::ExecRequest> read_exec_options(std::vector<std::string> argv, Values values);
 [[nodiscard]] Result<worker::LogOptions> read_log_options(Values values);
+/** Without reader. */
+[[nodiscard]] Result<TraceRequest> read_trace_options(Values values);
 /** At least one limit. */
 [[nodiscard]] Result<worker::LimitChange> read_limits(Values values);
 

@@ -2,7 +2,9 @@
 
 #include "base/error.hpp"
 #include "base/names.hpp"
+#include "bus/options.hpp"
 #include "bus/signals.hpp"
+#include "bus/variant.hpp"
 
 #include <systemd/sd-bus.h>
 
@@ -105,7 +107,13 @@ void ServerAdaptor::run(const Reply<Values...>& reply, Then then) {
       return;
     }
     calls_.authorised(getObject(), INTERFACE_NAME, std::nullopt, reply,
-                      [then = std::move(then)](uid_t) mutable { then(); });
+                      [then = std::move(then)](const Verdict& verdict) mutable {
+                        if constexpr (std::is_invocable_v<Then&, const Verdict&>) {
+                          then(verdict);
+                        } else {
+                          then();
+                        }
+                      });
   });
 }
 
@@ -142,6 +150,26 @@ void ServerAdaptor::Call(sdbus::Result<std::string>&& result, std::string method
       } else {
         reply.fail(text.error());
       }
+    });
+  });
+}
+
+void ServerAdaptor::Trace(sdbus::Result<sdbus::UnixFd>&& result, std::map<std::string, sdbus::Variant> options) {
+  const auto reply = calls_.answer(std::move(result), open_calls_);
+  guard(reply, [&] {
+    auto values = to_values(options);
+    auto request = values ? read_trace_options(std::move(*values)) : values.error();
+    if (!request) {
+      reply.fail(request.error());
+      return;
+    }
+    run(reply, [&servers = servers_, name = name_, request = std::move(*request), reply](const Verdict& verdict) {
+      auto traced = request;
+      traced.reader = *verdict.uid;
+      traced.all = verdict.all;
+      servers.trace(name, std::move(traced), [reply](hal::Result<UniqueFd> lines) {
+        lines ? reply.succeed(compat::to_bus(std::move(*lines))) : reply.fail(lines.error());
+      });
     });
   });
 }

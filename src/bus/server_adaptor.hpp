@@ -6,6 +6,7 @@
 #include "bus/reply.hpp"
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,7 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   void Stop(sdbus::Result<>&& result) override;
   void Restart(sdbus::Result<>&& result) override;
   void Call(sdbus::Result<std::string>&& result, std::string method, std::string params_json) override;
+  void Trace(sdbus::Result<sdbus::UnixFd>&& result, std::map<std::string, sdbus::Variant> options) override;
 
   std::string ConfigFile() override;
   std::string Name() override;

@@ -372,6 +372,16 @@ void CommandLine::add_servers() {
   add_parsed(logs.app, "-n,--lines", logs.options->lines, parse_number<std::uint32_t>, "The last N lines", "N");
   logs.app->add_flag("--json", logs.options->json, "Print a JSON document a line");
   runs(logs, server_logs);
+
+  const auto trace = add_verb<ServerTraceOptions>(group, "trace", "Show what your workers and an MCP server say");
+  trace.app->add_option("NAME", trace.options->name, "Name of the server")->required();
+  trace.app->add_option("--worker", trace.options->worker, "Only this worker's sessions, by its name or id");
+  trace.app->add_flag("--payloads", trace.options->payloads, "Show the beginning of each message too");
+  trace.app->add_flag("--json", trace.options->json, "Print a JSON document a message");
+  trace.app->footer(
+      "Root sees all workers, others their own. Ends with Ctrl-C, with the worker (0), the server (0)\n"
+      "or the daemon (3).");
+  runs(trace, trace_server);
 }
 
 void CommandLine::add_pool() {

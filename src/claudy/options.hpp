@@ -156,4 +156,11 @@ struct ServerImportOptions {
   bool json = false;
 };
 
+struct ServerTraceOptions {
+  std::string name;
+  std::string worker;
+  bool payloads = false;
+  bool json = false;
+};
+
 }  // namespace hal::claudy

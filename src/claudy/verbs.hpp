@@ -67,4 +67,8 @@ namespace hal::claudy {
 // server_import.cpp
 [[nodiscard]] Result<int> import_servers(const Global& global, const ServerImportOptions& options);
 
+// trace_verb.cpp
+/** Until Ctrl-C, or the end of the worker, the server, the daemon. */
+[[nodiscard]] Result<int> trace_server(const Global& global, const ServerTraceOptions& options);
+
 }  // namespace hal::claudy

@@ -279,7 +279,8 @@ bus::EngineStatus Daemon::engine() const {
 }
 
 std::vector<std::string> Daemon::features() const {
-  std::vector<std::string> features = {"spawn-at", "late-binding", "exec", "attach", "server-call", "server-install"};
+  std::vector<std::string> features = {"spawn-at",    "late-binding",   "exec",        "attach",
+                                       "server-call", "server-install", "server-trace"};
   features.emplace_back(units_ ? "servers-as-units" : "servers-as-children");
   return features;
 }

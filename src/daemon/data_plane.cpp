@@ -4,8 +4,13 @@
 #include "base/names.hpp"
 #include "worker/settings.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 namespace hal::daemon {
 
@@ -88,6 +93,38 @@ void DataPlane::call(const std::string& server, const std::string& method, const
                      Done<std::string> done) {
   const std::uint64_t id = next_call_++;
   ask(link::Call{id, server, method, params}, id, std::move(done));
+}
+
+Result<void> DataPlane::may_trace(const bus::TraceRequest& request) const {
+  if (request.worker.empty()) {
+    return {};
+  }
+  const auto* worker = registry_.find(WorkerId{request.worker});
+  if (worker == nullptr || !is_live(*worker)) {
+    return Error{Errc::not_found, fmt::format("no worker {} is alive", request.worker)};
+  }
+  if (!request.all && worker->owner != request.reader) {
+    return Error{Errc::denied, fmt::format("worker {} is not yours", request.worker)};
+  }
+  return {};
+}
+
+void DataPlane::trace(const std::string& server, const bus::TraceRequest& request, Done<UniqueFd> done) {
+  auto possible = may_trace(request);
+  int ends[2] = {-1, -1};
+  if (possible && ::pipe2(ends, O_CLOEXEC) != 0) {
+    possible = errno_error("pipe2");
+  }
+  if (!possible) {
+    event::post(loop_, "server trace", [error = possible.error(), done = std::move(done)] { done(error); });
+    return;
+  }
+  const auto reading = std::make_shared<UniqueFd>(ends[0]);
+  const std::uint64_t id = next_call_++;
+  link::Trace message{id, server, request.reader, request.all, request.worker, request.payloads, UniqueFd(ends[1])};
+  ask(std::move(message), id, [reading, done = std::move(done)](const Result<std::string>& started) {
+    started ? done(std::move(*reading)) : done(started.error());
+  });
 }
 
 // --- the gateway speaks --------------------------------------------------------------------------------------------

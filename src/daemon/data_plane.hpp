@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "bus/backend.hpp"
 #include "daemon/gateway_host.hpp"
 #include "link/daemon_end.hpp"
 #include "link/messages.hpp"
@@ -63,6 +64,9 @@ class DataPlane final : private link::DaemonEndListener {
   /** A request of the daemon's own to a server; the answer is JSON text. */
   void call(const std::string& server, const std::string& method, const std::string& params, Done<std::string> done);
 
+  /** The read end of a server's live traffic. */
+  void trace(const std::string& server, const bus::TraceRequest& request, Done<UniqueFd> done);
+
   void serve_http(const std::string& network, UniqueFd listening);
 
   // What the registry and the supervisor report, for the gateway.
@@ -91,6 +95,7 @@ class DataPlane final : private link::DaemonEndListener {
 
   void send(link::ToGateway message);
   void break_link(const Error& error);
+  [[nodiscard]] Result<void> may_trace(const bus::TraceRequest& request) const;
   /** Asks the gateway what it answers with a CallResult; or answers why it cannot. */
   void ask(link::ToGateway message, std::uint64_t id, Done<std::string> done);
   void set_server(const server::Server& server);

@@ -73,4 +73,8 @@ void ServerControl::call(std::string_view name, std::string method, std::string 
   data_plane_.call(std::string(name), method, params, std::move(done));
 }
 
+void ServerControl::trace(std::string_view name, bus::TraceRequest request, Done<UniqueFd> done) {
+  data_plane_.trace(std::string(name), request, std::move(done));
+}
+
 }  // namespace hal::daemon

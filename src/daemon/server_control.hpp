@@ -18,6 +18,7 @@ class ServerControl final : public bus::ServerControl {
   void stop(std::string_view name, Done<void> done) override;
   void restart(std::string_view name, Done<void> done) override;
   void call(std::string_view name, std::string method, std::string params, Done<std::string> done) override;
+  void trace(std::string_view name, bus::TraceRequest request, Done<UniqueFd> done) override;
 
  private:
   server::Supervisor& supervisor_;

@@ -59,6 +59,7 @@ void Gateway::accept(UniqueFd connection) {
   }
   if (end_) {
     log::info({}, "a new hal9000d replaces the old one");
+    hub_.end_traces("hal9000d was restarted");
   }
   connect(std::move(connection));
 }
@@ -114,6 +115,7 @@ void Gateway::send(link::ToDaemon message) {
 
 void Gateway::link_lost(const Error& error) {
   end_.reset();
+  hub_.end_traces("hal9000d is gone");  // who may read was its word
   if (stopping_) {
     return;
   }

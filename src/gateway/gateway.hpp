@@ -38,6 +38,7 @@ class Gateway final : private link::GatewayEndListener {
   void on_instance_gone(const link::InstanceGone& message) override { hub_.gone(message); }
   void on_server_unavailable(const link::ServerUnavailable& message) override { hub_.unavailable(message); }
   void on_call(const link::Call& message) override { hub_.call(message); }
+  void on_trace(link::Trace message) override { hub_.trace(std::move(message)); }
   void on_hello() override;
   void on_link_closed(const Error& error) override;
 

@@ -9,13 +9,6 @@
 
 namespace hal::hub {
 
-namespace {
-
-/** Digits of a session's id that are told to others than its client. */
-constexpr std::size_t told_session_digits = 8;
-
-}  // namespace
-
 Account::Account(std::string server, const Client& client, std::shared_ptr<const Access> access)
     : server_(std::move(server)),
       client_(client),

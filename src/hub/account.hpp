@@ -18,6 +18,9 @@
 
 namespace hal::hub {
 
+/** Digits of a session's id that are told to others than its client. */
+inline constexpr std::size_t told_session_digits = 8;
+
 /** Who uses a server, and what of it. Shared with the hub, which changes it when the daemon does. */
 struct Access {
   /** Empty: the daemon itself. */

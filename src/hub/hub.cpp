@@ -42,15 +42,17 @@ Hub::Hub(event::Loop& loop, ToDaemon to_daemon, limits::Deadlines deadlines)
     : loop_(loop),
       to_daemon_(std::move(to_daemon)),
       audit_(loop),
-      context_{loop,
-               to_daemon_,
-               [this](const std::string& server) {
-                 changed_servers_.insert(server);
-                 schedule_report();
-               },
-               audit_,
-               [this](Server& legacy) -> Server& { return modern_of(legacy); },
-               deadlines},
+      context_{
+          loop,
+          to_daemon_,
+          [this](const std::string& server) {
+            changed_servers_.insert(server);
+            schedule_report();
+          },
+          audit_,
+          [this](Server& legacy) -> Server& { return modern_of(legacy); },
+          [this](const std::string& server) -> Traces& { return traces_.try_emplace(server, loop_).first->second; },
+          deadlines},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
       idle_(loop, "hub idle", [this] { on_idle_(); }) {}
@@ -83,6 +85,9 @@ void Hub::add_worker(link::WorkerAdd message) {
 
 void Hub::remove_worker(const WorkerId& id) {
   workers_.erase(id);
+  for (auto& [name, traces] : traces_) {
+    traces.end_of_worker(id);
+  }
   end_sessions([&](const Session& session) { return session.worker() == id; }, "the worker is gone");
 }
 
@@ -249,7 +254,12 @@ void Hub::set_server(const link::ServerSet& message) {
 }
 
 void Hub::remove_server(const std::string& name) {
-  drop_server(name, fmt::format("server {} was removed", name));
+  const auto reason = fmt::format("server {} was removed", name);
+  drop_server(name, reason);
+  if (const auto found = traces_.find(name); found != traces_.end()) {
+    found->second.end_all(TraceEnd::server_removed, reason);
+    traces_.erase(found);
+  }
 }
 
 void Hub::drop_server(const std::string& name, const std::string& reason) {
@@ -345,6 +355,23 @@ void Hub::finish_call(ClientId caller, std::uint64_t call, Result<std::string> r
   to_daemon_(link::CallResult{call, std::move(result)});
 }
 
+// Traces.
+
+void Hub::trace(link::Trace message) {
+  const auto id = message.id;
+  const auto found = traces_.find(message.server);
+  const auto added = found != traces_.end()
+                         ? found->second.add(std::move(message))
+                         : Error{Errc::not_found, fmt::format("there is no server {}", message.server)};
+  to_daemon_(link::CallResult{id, added ? Result<std::string>(std::string()) : added.error()});
+}
+
+void Hub::end_traces(const std::string& reason) {
+  for (auto& [name, traces] : traces_) {
+    traces.end_all(TraceEnd::stopped, reason);
+  }
+}
+
 // The daemon.
 
 link::GatewayHello Hub::hello() const {
@@ -389,6 +416,7 @@ void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
     server->shut_down(reason);
   }
   end_sessions([](const Session&) { return true; }, reason);
+  end_traces(reason);
   for (auto& [id, worker] : workers_) {
     worker.listener.reset();
   }

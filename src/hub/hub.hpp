@@ -39,6 +39,9 @@ class Hub final : private RelaySession::Listener {
   void gone(const link::InstanceGone& message);
   void unavailable(const link::ServerUnavailable& message);
   void call(const link::Call& message);
+  void trace(link::Trace message);
+  /** Nobody answers any more for those who read traffic. */
+  void end_traces(const std::string& reason);
 
   /** What there is, for a daemon that has just connected. */
   [[nodiscard]] link::GatewayHello hello() const;
@@ -103,6 +106,8 @@ class Hub final : private RelaySession::Listener {
   AuditLog audit_;
   ServerContext context_;
   std::map<WorkerId, Worker> workers_;
+  /** By server. */
+  std::map<std::string, Traces> traces_;
   std::map<std::string, std::unique_ptr<Server>> servers_;
   std::map<std::string, std::unique_ptr<ModernServer>> modern_;
   std::map<ClientId, std::unique_ptr<Session>> sessions_;

@@ -68,6 +68,14 @@ inline constexpr std::size_t subscriptions_per_session = 256;
 inline constexpr std::size_t garbage_lines = 10;
 inline constexpr auto garbage_period = 10s;
 
+/** Readers of one server's traffic, and those of them that are one user's. */
+inline constexpr std::size_t traces_per_server = 16;
+inline constexpr std::size_t traces_per_user = 4;
+/** Lines that wait for one reader of traffic; with more it loses some. */
+inline constexpr std::size_t trace_bytes = std::size_t{256} << 10;
+/** Of a message, shown to a reader who wants to see it. */
+inline constexpr std::size_t trace_payload_bytes = 4096;
+
 /** Changes of counters are reported at most this often. */
 inline constexpr auto report_interval = 1s;
 

@@ -23,9 +23,14 @@ constexpr std::size_t max_told_tool_bytes = 128;
 
 }  // namespace
 
-Server::Server(ServerContext& context, link::ServerSet config) : context_(context), config_(std::move(config)) {}
+Server::Server(ServerContext& context, link::ServerSet config)
+    : context_(context), config_(std::move(config)), traces_(context.traces_of(config_.name)) {}
 
-Server::~Server() = default;
+Server::~Server() {
+  for (const auto& [client, account] : accounts_) {
+    traces_.forget(client);
+  }
+}
 
 void Server::set_config(link::ServerSet config) {
   if (modern_only_ != nullptr && config.configuration != config_.configuration) {
@@ -96,6 +101,7 @@ void Server::remove(Client& client) {
   for (auto& closed : node.mapped().close_all(context_.loop.now(), "gone")) {
     audit(std::move(closed.entry));
   }
+  traces_.forget(client.id());
 }
 
 void Server::from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) {
@@ -107,6 +113,9 @@ void Server::from_client(Client& client, const jsonrpc::Envelope& message, std::
   account.traffic.received_bytes += line.size();
   traffic_.received_bytes += line.size();
   touch();
+  if (!traces_.empty()) {
+    traces_.received(client, *account.access(), message, line);
+  }
   if (message.kind == jsonrpc::Kind::request && !admit(client, account, message)) {
     return;
   }
@@ -129,7 +138,8 @@ bool Server::admit(Client& client, Account& account, const jsonrpc::Envelope& me
     const auto line =
         jsonrpc::error_response(message.id, jsonrpc::invalid_request, "a request with this id is in flight");
     const std::array parts{std::string_view(line)};
-    count_sent(client, parts);
+    const TracedAnswer answer{jsonrpc::Kind::error, message.id, "error", std::nullopt};
+    count_sent(client, parts, &answer);
     client.respond(message.id, parts);
     return false;
   }
@@ -152,7 +162,7 @@ void Server::refuse(Client& client, Account& account, const jsonrpc::Envelope& c
   const auto line = call.task.empty() ? jsonrpc::result_response(call.id, refusal_result(text))
                                       : jsonrpc::error_response(call.id, jsonrpc::invalid_params, text);
   const std::array parts{std::string_view(line)};
-  respond(client, call.id, parts, "refused");
+  respond(client, call.id, parts, call.task.empty() ? jsonrpc::Kind::result : jsonrpc::Kind::error, "refused");
 }
 
 std::string Server::refusal_result(const std::string& text) const {
@@ -162,6 +172,7 @@ std::string Server::refusal_result(const std::string& text) const {
 void Server::give_up(Client& client, std::string_view id, std::string_view outcome) {
   if (auto* account = account_of(client)) {
     (void)settle(*account, id, outcome, false);
+    traces_.forget(client.id(), id);
   }
 }
 
@@ -178,15 +189,16 @@ void Server::pass_answer(Client& client, std::string_view id, const jsonrpc::Env
     count_error();
   }
   const std::string_view outcome = is_error ? "error" : message.is_error == "true" ? "tool-error" : "ok";
-  const bool lists_tools = settle(*account, id, outcome, true);
-  const auto filtered =
-      lists_tools && !is_error ? account->filtered(config_.tools, message.outcome) : std::optional<std::string>();
+  const auto settled = settle(*account, id, outcome, true);
+  const auto filtered = settled && settled->lists_tools && !is_error ? account->filtered(config_.tools, message.outcome)
+                                                                     : std::optional<std::string>();
   jsonrpc::Splice splice(line);
   splice.replace(message.id, id);
   if (filtered) {
     splice.replace(message.outcome, *filtered);
   }
-  count_sent(client, splice.parts());
+  const TracedAnswer answer{message.kind, id, outcome, settled ? std::optional(settled->time) : std::nullopt};
+  count_sent(client, splice.parts(), &answer);
   client.respond(id, splice.parts());
 }
 
@@ -207,24 +219,27 @@ void Server::fail(Client& client, std::string_view id, int code, const std::stri
   }
   const auto line = jsonrpc::error_response(id, code, message);
   const std::array parts{std::string_view(line)};
-  respond(client, id, parts, "error");
+  respond(client, id, parts, jsonrpc::Kind::error, "error");
 }
 
 void Server::answer(Client& client, std::string_view id, std::string_view result) {
   const auto line = jsonrpc::result_response(id, result);
   const std::array parts{std::string_view(line)};
-  respond(client, id, parts, "ok");
+  respond(client, id, parts, jsonrpc::Kind::result, "ok");
 }
 
-void Server::respond(Client& client, std::string_view id, Parts message, std::string_view outcome) {
+void Server::respond(Client& client, std::string_view id, Parts message, jsonrpc::Kind kind, std::string_view outcome) {
+  TracedAnswer answer{kind, id, outcome, std::nullopt};
   if (auto* account = account_of(client)) {
-    (void)settle(*account, id, outcome, outcome == "ok");
+    if (const auto settled = settle(*account, id, outcome, outcome == "ok")) {
+      answer.time = settled->time;
+    }
   }
-  count_sent(client, message);
+  count_sent(client, message, &answer);
   client.respond(id, message);
 }
 
-void Server::count_sent(const Client& client, Parts message) {
+void Server::count_sent(const Client& client, Parts message, const TracedAnswer* answer) {
   std::size_t bytes = 0;
   for (const auto part : message) {
     bytes += part.size();
@@ -232,13 +247,17 @@ void Server::count_sent(const Client& client, Parts message) {
   if (auto* account = account_of(client)) {
     traffic_.sent_bytes += bytes;
     account->traffic.sent_bytes += bytes;
+    if (!traces_.empty()) {
+      traces_.sent(client, *account->access(), message, answer);
+    }
   }
 }
 
-bool Server::settle(Account& account, std::string_view id, std::string_view outcome, bool answered) {
+std::optional<Server::Settled> Server::settle(Account& account, std::string_view id, std::string_view outcome,
+                                              bool answered) {
   auto closed = account.close(id, context_.loop.now(), outcome);
   if (!closed) {
-    return false;
+    return std::nullopt;
   }
   if (answered) {
     account.traffic.latency.add(closed->time);
@@ -246,7 +265,7 @@ bool Server::settle(Account& account, std::string_view id, std::string_view outc
     changed();
   }
   audit(std::move(closed->entry));
-  return closed->lists_tools;
+  return Settled{closed->lists_tools, closed->time};
 }
 
 void Server::audit(std::optional<AuditEntry> entry) {

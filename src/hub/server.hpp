@@ -6,9 +6,11 @@
 #include "hub/audit_log.hpp"
 #include "hub/client.hpp"
 #include "hub/hub_limits.hpp"
+#include "hub/traces.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "link/messages.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -32,6 +34,8 @@ struct ServerContext {
   AuditLog& audit;
   /** The side of a server that speaks revision 2026-07-28. */
   std::function<Server&(Server& legacy)> modern_of;
+  /** Of both sides of a server; outlives them. */
+  std::function<Traces&(const std::string& server)> traces_of;
   limits::Deadlines deadlines;
 };
 
@@ -115,10 +119,15 @@ class Server {
   [[nodiscard]] bool admit(Client& client, Account& account, const jsonrpc::Envelope& message);
   /** Answers a tools/call that a rule refuses. */
   void refuse(Client& client, Account& account, const jsonrpc::Envelope& call, const std::string& why);
-  void respond(Client& client, std::string_view id, Parts message, std::string_view outcome);
-  void count_sent(const Client& client, Parts message);
-  /** Counts and tells of a request that has ended; whether it was tools/list. */
-  bool settle(Account& account, std::string_view id, std::string_view outcome, bool answered);
+  void respond(Client& client, std::string_view id, Parts message, jsonrpc::Kind kind, std::string_view outcome);
+  /** `answer`: what the message answers, unless it is the server's own. */
+  void count_sent(const Client& client, Parts message, const TracedAnswer* answer = nullptr);
+  struct Settled {
+    bool lists_tools = false;
+    std::chrono::nanoseconds time{0};
+  };
+  /** Counts and tells of a request that has ended. Nothing if it had already. */
+  std::optional<Settled> settle(Account& account, std::string_view id, std::string_view outcome, bool answered);
   void audit(std::optional<AuditEntry> entry);
   [[nodiscard]] Account* account_of(const Client& client);
 
@@ -132,6 +141,8 @@ class Server {
   std::uint64_t last_activity_usec_ = 0;
   std::string protocol_version_;
   std::string server_info_;
+  /** Who reads what passes between its clients and it. */
+  Traces& traces_;
   bool changed_ = false;
 };
 

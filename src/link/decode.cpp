@@ -23,6 +23,7 @@ class Members {
 
   std::string text(const char* key) { return keep(json::string_at(object_, key), key); }
   std::uint64_t number(const char* key) { return keep(json::unsigned_at(object_, key), key); }
+  bool flag(const char* key) { return keep(json::bool_at(object_, key), key); }
   std::vector<std::string> texts(const char* key) { return keep(json::strings_at(object_, key), key); }
   std::optional<std::string> optional_text(const char* key) {
     return keep(json::optional_string_at(object_, key), key);
@@ -212,6 +213,12 @@ Call call(Members& in) {
   return {in.number("id"), in.name("server"), in.text("method"), in.text("params")};
 }
 
+Trace trace(Members& in) {
+  return {in.number("id"), in.name("server"), in.number32("owner"),
+          in.flag("all"),  in.text("worker"), in.flag("payloads"),
+          in.fd()};
+}
+
 GatewayHello gateway_hello(Members& in) {
   GatewayHello message;
   message.version = in.number("version");
@@ -309,6 +316,7 @@ constexpr Decoder<ToGateway> to_gateway_decoders[] = {
     {"instance_gone", as<ToGateway, instance_gone>},
     {"server_unavailable", as<ToGateway, server_unavailable>},
     {"call", as<ToGateway, call>},
+    {"trace", as<ToGateway, trace>},
 };
 
 constexpr Decoder<ToDaemon> to_daemon_decoders[] = {

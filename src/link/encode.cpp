@@ -137,6 +137,12 @@ Json to_json(Call& message, Fds&) {
           {"params", message.params}};
 }
 
+Json to_json(Trace& message, Fds& fds) {
+  fds.push_back(std::move(message.pipe));
+  return {{"kind", "trace"},    {"id", message.id},         {"server", message.server},    {"owner", message.owner},
+          {"all", message.all}, {"worker", message.worker}, {"payloads", message.payloads}};
+}
+
 Json to_json(InstanceRequest& message, Fds&) {
   Json object{{"kind", "instance_request"}, {"server", message.server}};
   put_session(object, message.session);

@@ -21,6 +21,7 @@ struct Dispatch {
   void operator()(InstanceGone& message) const { listener.on_instance_gone(message); }
   void operator()(ServerUnavailable& message) const { listener.on_server_unavailable(message); }
   void operator()(Call& message) const { listener.on_call(message); }
+  void operator()(Trace& message) const { listener.on_trace(std::move(message)); }
 };
 
 }  // namespace

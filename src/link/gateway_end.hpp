@@ -23,6 +23,7 @@ class GatewayEndListener {
   virtual void on_instance_gone(const InstanceGone& message) = 0;
   virtual void on_server_unavailable(const ServerUnavailable& message) = 0;
   virtual void on_call(const Call& message) = 0;
+  virtual void on_trace(Trace message) = 0;
   /** The daemon has said hello: from here on it knows what we have. */
   virtual void on_hello() = 0;
   /** Once and last: the daemon is gone, or said what we do not understand. */

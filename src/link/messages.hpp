@@ -26,7 +26,7 @@
 namespace hal::link {
 
 /** Raised with every change of these messages. */
-inline constexpr std::uint64_t protocol_version = 4;
+inline constexpr std::uint64_t protocol_version = 5;
 
 /** Names one relay session for its life; random, unguessable. */
 using SessionId = StrongId<struct SessionTag, std::string>;
@@ -151,6 +151,21 @@ struct Call {
   std::string params;
 };
 
+/** Somebody reads a server's traffic. Answered by CallResult with the same id; ends with the link. */
+struct Trace {
+  std::uint64_t id = 0;
+  std::string server;
+  /** The reader, as the bus knows them. */
+  std::uint32_t owner = 0;
+  /** Of all sessions; else only of those of the owner's workers. */
+  bool all = false;
+  /** Of this worker's sessions only; empty: of any. */
+  std::string worker;
+  bool payloads = false;
+  /** The write end of a pipe. */
+  UniqueFd pipe;
+};
+
 // gateway -> daemon
 
 /** Someone wants to talk to this server and it has no process: answered by InstanceAttach or ServerUnavailable. */
@@ -194,14 +209,14 @@ struct WorkerReport {
   std::uint64_t last_activity_usec = 0;
 };
 
-/** The answer to a Call: JSON text of the result, or the error as a sentence. */
+/** The answer to a Call: JSON text of the result, or the error as a sentence; to a Trace: nothing, or the error. */
 struct CallResult {
   std::uint64_t id = 0;
   Result<std::string> result = Error{Errc::internal, "unset"};
 };
 
 using ToGateway = std::variant<DaemonHello, WorkerAdd, WorkerRemove, HttpListen, ServerSet, ServerRemove,
-                               InstanceAttach, InstanceGone, ServerUnavailable, Call>;
+                               InstanceAttach, InstanceGone, ServerUnavailable, Call, Trace>;
 using ToDaemon = std::variant<GatewayHello, InstanceRequest, InstanceRelease, ServerReport, WorkerReport, CallResult>;
 
 /** Text of a Call's params or result, at most; D-Bus carries no more in comfort. */

@@ -104,6 +104,43 @@ TEST_F(BusAuthority, says_where_a_password_would_help) {
   EXPECT_EQ(answer.error(), denied);
 }
 
+TEST_F(BusAuthority, anyone_may_trace_their_own_and_who_manages_servers_all) {
+  const auto trace = [&](Client& client, bool interactive) {
+    auto* message = client.make_call("/org/hal9000/server/memory_2dbank", server1, "Trace");
+    EXPECT_GE(sd_bus_message_append(message, "a{sv}", 1, "payloads", "b", 1), 0);
+    EXPECT_GE(sd_bus_message_set_allow_interactive_authorization(message, interactive ? 1 : 0), 0);
+    servers.last_trace.reset();
+    return client.wait(client.send(message));
+  };
+  const auto sees = [&](uid_t reader, bool all) {
+    return servers.last_trace && servers.last_trace->reader == reader && servers.last_trace->all == all &&
+           servers.last_trace->payloads;
+  };
+  Client root(loop, daemon.address(), 0);
+  EXPECT_TRUE(trace(root, false).ok());
+  EXPECT_TRUE(sees(0, true));
+  EXPECT_TRUE(trace(owner, false).ok()) << "without polkit";
+  EXPECT_TRUE(sees(alice, false));
+
+  FakePolkit polkit(loop, daemon.address());
+  for (const auto says : {FakePolkit::Says::no, FakePolkit::Says::ask, FakePolkit::Says::broken}) {
+    polkit.says = says;
+    EXPECT_TRUE(trace(owner, true).ok());
+    EXPECT_TRUE(sees(alice, false));
+    ASSERT_FALSE(polkit.questions.empty());
+    EXPECT_EQ(polkit.questions.back().action, "org.hal9000.manage-servers");
+    EXPECT_EQ(polkit.questions.back().flags, 0U) << "nobody is asked for a password";
+  }
+  polkit.says = FakePolkit::Says::yes;
+  EXPECT_TRUE(trace(owner, false).ok());
+  EXPECT_TRUE(sees(alice, true));
+
+  const auto wrong = owner.call("/org/hal9000/server/memory_2dbank", server1, "Trace", "a{sv}", 1, "all", "b", 1);
+  EXPECT_EQ(wrong.error(), "org.hal9000.Error.InvalidArgument");
+  servers.next_error = Error{Errc::limit, "traced 16 times"};
+  EXPECT_EQ(trace(owner, false).error(), "org.hal9000.Error.LimitExceeded");
+}
+
 TEST_F(BusAuthority, refuses_where_polkit_is_broken) {
   FakePolkit polkit(loop, daemon.address());
   polkit.says = FakePolkit::Says::broken;

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -135,6 +136,31 @@ def test_a_worker_speaks_mcp_over_http_with_its_token(system, worker):
     assert post(hello, server="no-such-server")[0] == 404
     log = system.log.read_text()
     assert system.claudy("exec", worker, "--", "cut", "-d.", "-f2", "/run/hal9000/token").strip() not in log
+
+
+def test_a_trace_shows_a_workers_traffic_to_its_owner_and_to_nobody_else(system, project):
+    def trace(*words, **options):
+        command = [CLAUDY, "server", "trace", "memory-bank", "--json", *words]
+        return subprocess.Popen(command, env=system.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+    system.claudy("spawn", project, "--name", "traced", "--", "sleep", "infinity")
+    worker_id = system.show("traced")["id"]
+    with trace(user=1, group=1, extra_groups=[]) as theirs, trace("--worker", "traced") as mine:
+        def shown():
+            system.claudy("exec", "traced", "--", "claude", "mcp", "get", "memory-bank")
+            return select.select([mine.stdout], [], [], 0)[0]
+
+        wait_until("a line", shown, 60)
+        system.claudy("rm", "traced")
+        output, errors = mine.communicate(timeout=60)
+        assert (mine.returncode, errors) == (0, f"claudy: the trace is over: worker {worker_id} is gone\n")
+        *lines, last = map(json.loads, output.splitlines())
+        assert last["end"] == "worker-gone"
+        assert {(line["worker"], line["owner"]) for line in lines} == {(worker_id, os.getuid())}
+        assert {"initialize", "notifications/initialized"} <= {line.get("method") for line in lines}
+        assert theirs.poll() is None
+        theirs.terminate()
+        assert theirs.communicate(timeout=60)[0] == ""
 
 
 def test_a_worker_is_what_was_promised(system, worker, project):

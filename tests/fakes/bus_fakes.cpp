@@ -246,6 +246,16 @@ void FakeServers::call(std::string_view name, std::string method, std::string pa
   later_.call([done = std::move(done), result] { done(result); });
 }
 
+void FakeServers::trace(std::string_view name, bus::TraceRequest request, Done<UniqueFd> done) {
+  calls.push_back(fmt::format("trace {}", name));
+  last_trace = std::move(request);
+  const auto answer = std::make_shared<Result<UniqueFd>>(UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)));
+  if (next_error) {
+    *answer = *std::exchange(next_error, std::nullopt);
+  }
+  later_.call([done = std::move(done), answer] { done(std::move(*answer)); });
+}
+
 void FakeServers::answer(const char* what, std::string_view name, Done<void> done) {
   calls.push_back(fmt::format("{} {}", what, name));
   Result<void> result;

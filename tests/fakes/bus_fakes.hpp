@@ -178,6 +178,7 @@ class FakeServers : public bus::ServerControl {
   std::vector<std::string> calls;
   std::optional<Error> next_error;
   std::string call_result = "{}";
+  std::optional<bus::TraceRequest> last_trace;
 
   server::Server& add(const std::string& name);
 
@@ -188,6 +189,7 @@ class FakeServers : public bus::ServerControl {
   void stop(std::string_view name, Done<void> done) override { answer("stop", name, std::move(done)); }
   void restart(std::string_view name, Done<void> done) override { answer("restart", name, std::move(done)); }
   void call(std::string_view name, std::string method, std::string params, Done<std::string> done) override;
+  void trace(std::string_view name, bus::TraceRequest request, Done<UniqueFd> done) override;
 
  private:
   void answer(const char* what, std::string_view name, Done<void> done);

@@ -341,6 +341,31 @@ class Server(Exported):
         return json.dumps({**pages.get(params.get("cursor"), pages[None]), "params": params})
 
 
+    @dbus.service.method(INTERFACE, in_signature="a{sv}", out_signature="h")
+    def Trace(self, options):
+        check_options(options, {"payloads": dbus.Boolean, "worker": dbus.String})
+        self.daemon.note("Trace", {key: str(value) for key, value in options.items()})
+        common = {"time": 1700000000000001, "session": "01234567", "worker": "w1", "owner": 0}
+        lines = [{**common, "from": "client", "kind": "request", "method": "tools/call", "tool": "echo", "id": 1,
+                  "bytes": 70, **({"payload": "{\"x\":1}"} if options.get("payloads") else {})},
+                 {**common, "from": "server", "kind": "error", "method": "tools/call", "tool": "echo", "id": 1,
+                  "bytes": 2048, "duration_usec": 1500, "outcome": "error"},
+                 {"lost": 3}]
+        end = {"memory": {"end": "worker-gone", "reason": "worker w1 is gone"},
+               "thinking": {"end": "stopped", "reason": "hal9000d was restarted"}}
+        read_end, write_end = os.pipe()
+        if options.get("worker"):
+            lines.append(end[self.properties["Name"]])
+            os.write(write_end, "".join(json.dumps(line) + "\n" for line in lines).encode())
+            os.close(write_end)
+        else:
+            os.write(write_end, "".join(json.dumps(line) + "\n" for line in lines).encode())
+            self.daemon.followed.append(write_end)
+        stream = dbus.types.UnixFd(read_end)
+        os.close(read_end)
+        return stream
+
+
 class Parent(Exported):
     INTERFACE = "org.hal9000.Parent1"
 

@@ -247,6 +247,57 @@ def test_server_show_tells_of_traffic(stage):
     assert text.splitlines()[-1].split()[:7] == ["01234567", "worker1", "root", "12", "10", "2", "1"]
 
 
+def test_server_trace_shows_a_line_a_message_until_its_end(stage):
+    worker = stage.spawn("cat")
+    run = stage.claudy("server", "trace", "memory", "--worker", worker)
+    assert run.returncode == 0
+    assert run.stderr == "claudy: the trace is over: worker w1 is gone\n"
+    lines = run.stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split()[1:] == ["->", "01234567", "w1", "request", "1", "70B", "tools/call", "echo"]
+    assert lines[1].split()[1:] == ["<-", "01234567", "w1", "error", "1", "2.0K", "tools/call", "echo", "error",
+                                    "1.500", "ms"]
+    assert "3 messages" in lines[2]
+    assert "\x1b" not in run.stdout
+    identifier = document(stage.claudy("show", worker, "--json"))["id"]
+    assert ["Trace", {"payloads": "0", "worker": identifier}] in stage.calls()
+
+    run = stage.claudy("server", "trace", "memory", "--worker", worker, "--payloads")
+    assert run.stdout.splitlines()[1].strip() == '{"x":1}'
+    run = stage.claudy("server", "trace", "memory", "--worker", worker, "--json")
+    documents = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [one.get("kind") for one in documents] == ["request", "error", None, None]
+    assert documents[3]["end"] == "worker-gone"
+
+    run = stage.claudy("server", "trace", "thinking", "--worker", worker)
+    assert run.returncode == 3
+    assert "hal9000d was restarted" in run.stderr
+    assert stage.claudy("server", "trace", "memory", "--worker", "nobody").returncode == 5
+    assert stage.claudy("server", "trace", "nobody").returncode == 5
+    assert stage.claudy("server", "trace", "memory", "--lines", "3").returncode == 2
+
+
+def test_server_trace_ends_with_a_signal_and_with_its_reader(stage):
+    with subprocess.Popen([stage.program, "server", "trace", "memory"], stdout=subprocess.PIPE, env=stage.environment,
+                          text=True) as trace:
+        assert "tools/call" in stage.read_line(trace.stdout)
+        trace.send_signal(signal.SIGINT)
+        assert trace.wait(DEADLINE) == 130
+    run = stage.shell("claudy server trace memory | head -n 1 | wc -l; echo ${PIPESTATUS[0]}")
+    assert run.stdout == "1\n0\n"
+
+
+def test_server_trace_ends_with_the_daemon():
+    with Stage() as stage:
+        with subprocess.Popen([stage.program, "server", "trace", "memory"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=stage.environment, text=True) as trace:
+            stage.read_line(trace.stdout)
+            stage.end_daemon(kill=True)
+            _, errors = trace.communicate(timeout=DEADLINE)
+        assert trace.returncode == 3
+        assert "the daemon or its gateway ended meanwhile" in errors
+
+
 def test_show_has_no_exit_code_before_the_end(stage):
     worker = stage.spawn("cat")
     row = [line for line in stage.claudy("show", worker).stdout.splitlines() if line.startswith("exit_code")]

@@ -273,5 +273,28 @@ TEST(Arguments, times_and_ids) {
   expect_error(read_exec_id("x"), Errc::not_found, "program");
 }
 
+TEST(TraceOptions, are_all_read) {
+  const auto none = read_trace_options({});
+  ASSERT_TRUE(none.has_value());
+  EXPECT_FALSE(none->payloads);
+  EXPECT_FALSE(none->all);
+  EXPECT_EQ(none->worker, "");
+  Values values;
+  values.emplace("payloads", true);
+  values.emplace("worker", "0123456789ab");
+  const auto all = read_trace_options(std::move(values));
+  ASSERT_TRUE(all.has_value());
+  EXPECT_TRUE(all->payloads);
+  EXPECT_EQ(all->worker, "0123456789ab");
+}
+
+TEST(TraceOptions, bad_ones_are_named) {
+  expect_error(read_trace_options(one("payloads", "yes")), Errc::invalid_argument,
+               "\"payloads\" must be of type \"b\"");
+  expect_error(read_trace_options(one("worker", "../x")), Errc::invalid_argument, "\"worker\" must be");
+  expect_error(read_trace_options(one("worker", "")), Errc::invalid_argument, "\"worker\" must be");
+  expect_error(read_trace_options(one("all", true)), Errc::invalid_argument, "there is no option \"all\"");
+}
+
 }  // namespace
 }  // namespace hal::bus

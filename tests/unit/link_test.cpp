@@ -82,6 +82,15 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
   const auto call = round_trip(Call{9, "m", "tools/list", "{}"});
   EXPECT_EQ(call.method, "tools/list");
   EXPECT_EQ(call.params, "{}");
+  const auto trace = round_trip(Trace{7, "m", 1234, false, "w", true, some_fd()});
+  EXPECT_EQ(trace.id, 7U);
+  EXPECT_EQ(trace.server, "m");
+  EXPECT_EQ(trace.owner, 1234U);
+  EXPECT_FALSE(trace.all);
+  EXPECT_EQ(trace.worker, "w");
+  EXPECT_TRUE(trace.payloads);
+  EXPECT_TRUE(trace.pipe);
+  EXPECT_TRUE(round_trip(Trace{7, "m", 0, true, "", false, some_fd()}).all);
 }
 
 TEST(LinkCodec, carries_every_message_to_the_daemon) {
@@ -156,6 +165,9 @@ TEST(LinkCodec, refuses_what_is_not_exactly_a_message) {
       R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0,"idle_timeout_ms":0,"tools":"{\"origin\":\"\",\"rules\":{}}","audit":"x","configuration":""})",
       R"({"kind":"server_set","name":"a","mode":"shared","max_sessions":0,"max_requests":0,"request_timeout_ms":0})",
       R"({"kind":"instance_attach","server":"a","instance":1})",
+      R"({"kind":"trace","id":1,"server":"a","owner":1,"all":true,"worker":"","payloads":false})",
+      R"({"kind":"trace","id":1,"server":"a","owner":1,"worker":"","payloads":false})",
+      R"({"kind":"trace","id":1,"server":"a","owner":1,"all":1,"worker":"","payloads":false})",
       R"({"kind":"instance_gone","server":"a","instance":-1,"reason":""})",
   };
   for (const auto* text : bad) {
@@ -205,6 +217,7 @@ struct FakeGateway : GatewayEndListener {
   void on_instance_gone(const InstanceGone&) override { events.emplace_back("gone"); }
   void on_server_unavailable(const ServerUnavailable&) override { events.emplace_back("unavailable"); }
   void on_call(const Call&) override { events.emplace_back("call"); }
+  void on_trace(Trace) override { events.emplace_back("trace"); }
   void on_hello() override { events.emplace_back("hello"); }
   void on_link_closed(const Error& error) override { events.push_back("closed " + std::string(name(error.code))); }
 };
