@@ -160,7 +160,7 @@ class Server:
         self.seen = queue.Queue()
         self.failures = []
         self.streams = []
-        self.listener = socket.create_server(("127.0.0.1", port))
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self.accept, daemon=True)
         self.thread.start()

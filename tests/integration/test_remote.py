@@ -201,7 +201,8 @@ def test_many_requests_at_once_are_answered_each_by_its_own():
         for _ in range(300):
             message = remote.receive()
             assert answers.setdefault(message["id"], message) is message, "answered twice"
-        assert all(answers[number]["result"]["text"] == f"n{number}" for number in range(1, 301))
+        for number in range(1, 301):
+            assert answers[number].get("result", answers[number]) == {"text": f"n{number}"}
 
 
 # -- the old transport
