@@ -33,8 +33,7 @@ inline constexpr auto discover_again = 10min;
 inline constexpr auto listen_again = 5s;
 /** A call that waits for a client's answers (requestState of an "input_required" result). */
 inline constexpr auto input_deadline = 10min;
-/** A cancelled request's entry is kept for its late answer; afterwards the answer is an unknown one, and dropped too.
- */
+/** A late answer that still means something is waited for so long; afterwards it is an unknown one, and dropped. */
 inline constexpr auto cancelled_deadline = 60s;
 /** Between the end of a server's output and the news of its exit, either first. */
 inline constexpr auto ending_deadline = 1s;
@@ -54,6 +53,8 @@ inline constexpr std::size_t server_high_bytes = std::size_t{1} << 20;
 inline constexpr std::size_t questions_open = 64;
 /** Tasks of one session whose owner is known. */
 inline constexpr std::size_t tasks_per_session = 256;
+/** Cancelled requests at one server whose late answer would name a task that is to be ended. */
+inline constexpr std::size_t cancelled_tasks = 256;
 /** Answers of one batch that are kept until the last one has come; further ones go out by themselves. */
 inline constexpr std::size_t batch_answer_bytes = std::size_t{8} << 20;
 /** Sets of capabilities that one client may speak with at once to a server of an older revision. */

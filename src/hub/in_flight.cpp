@@ -1,6 +1,7 @@
 #include "hub/in_flight.hpp"
 
 #include "base/text.hpp"
+#include "hub/hub_limits.hpp"
 #include "jsonrpc/envelope.hpp"
 
 #include <utility>
@@ -63,6 +64,15 @@ void InFlight::cancel(std::uint64_t number, Clock::time_point forget_at) {
   unlink(request);
   request.cancelled = true;
   request.deadline = forget_at;
+  if (request.makes_task) {
+    cancelled_tasks_.push_back(number);
+    if (cancelled_tasks_.size() > limits::cancelled_tasks) {
+      requests_.erase(cancelled_tasks_.front());
+      cancelled_tasks_.pop_front();
+    }
+  } else if (is_cancellable(request.purpose)) {
+    requests_.erase(number);
+  }
 }
 
 std::vector<Request> InFlight::take_all() {
@@ -72,6 +82,7 @@ std::vector<Request> InFlight::take_all() {
   }
   requests_.clear();
   by_client_.clear();
+  cancelled_tasks_.clear();
   return all;
 }
 

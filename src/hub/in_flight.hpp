@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <set>
@@ -54,7 +55,7 @@ struct Request {
   bool makes_task = false;
   /** Log messages are wanted with it. */
   bool logs = false;
-  /** Nobody waits any more; only the answer's arrival is awaited, to be dropped. */
+  /** Nobody waits any more; only what follows from the answer is to be done. */
   bool cancelled = false;
   std::optional<Clock::time_point> deadline;
 };
@@ -74,7 +75,10 @@ class InFlight {
   [[nodiscard]] std::optional<std::uint64_t> find_of(ClientId client, const std::string& id_key) const;
 
   [[nodiscard]] Request take(std::uint64_t number);
-  /** The client waits no more; its id is free again. */
+  /**
+   * The client waits no more; its id is free again. The entry goes, unless the answer means something all the same: a
+   * task to be ended, a subscription. Then it is kept until `forget_at`.
+   */
   void cancel(std::uint64_t number, Clock::time_point forget_at);
   /** Everything, in no order; the table is empty afterwards. */
   [[nodiscard]] std::vector<Request> take_all();
@@ -94,6 +98,8 @@ class InFlight {
 
   std::unordered_map<std::uint64_t, Request> requests_;
   std::unordered_map<ClientId, IdKeys> by_client_;
+  /** Numbers of cancelled requests that were to make tasks; some may have been answered. */
+  std::deque<std::uint64_t> cancelled_tasks_;
   std::uint64_t next_ = 1;
 };
 

@@ -30,7 +30,7 @@ void SessionLane::from_client(const jsonrpc::Envelope& message, std::string_view
   }
   if (message.kind == jsonrpc::Kind::notification && message.method() == "notifications/cancelled") {
     if (const auto number = in_flight_.find_of(client_.id(), jsonrpc::id_key(message.request_id))) {
-      in_flight_.cancel(*number, loop_.now() + limits::cancelled_deadline);
+      (void)in_flight_.take(*number);
       arm_deadline();
     }
   }
@@ -189,9 +189,7 @@ void SessionLane::on_instance_unavailable(const std::string& reason) {
 
 void SessionLane::fail_requests(int code, const std::string& reason) {
   for (const auto& request : in_flight_.take_all()) {
-    if (!request.cancelled) {
-      server_.fail(client_, request.id, code, reason);
-    }
+    server_.fail(client_, request.id, code, reason);
   }
 }
 
@@ -213,12 +211,10 @@ void SessionLane::on_deadline() {
   std::optional<Clock::time_point> next;
   for (const auto number : in_flight_.overdue(now, next)) {
     const auto request = in_flight_.take(number);
-    if (!request.cancelled) {
-      (void)slot_.send(jsonrpc::notification("notifications/cancelled",
-                                             fmt::format(R"({{"requestId":{},"reason":"timed out"}})", request.id)));
-      server_.fail(client_, request.id, jsonrpc::request_timeout,
-                   fmt::format("server {} did not answer in time", server_.name()));
-    }
+    (void)slot_.send(jsonrpc::notification("notifications/cancelled",
+                                           fmt::format(R"({{"requestId":{},"reason":"timed out"}})", request.id)));
+    server_.fail(client_, request.id, jsonrpc::request_timeout,
+                 fmt::format("server {} did not answer in time", server_.name()));
   }
   arm_deadline();
 }

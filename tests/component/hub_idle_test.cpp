@@ -60,6 +60,15 @@ TEST_F(Idle, a_process_with_an_open_request_or_a_subscription_stays) {
   EXPECT_TRUE(wait_told<link::InstanceRelease>());
 }
 
+TEST_F(Idle, a_process_whose_requests_were_all_cancelled_is_released) {
+  auto a = ready_client("a");
+  a->send(request(1, "tools/call"));
+  (void)process->next();
+  a->notify("notifications/cancelled", {{"requestId", 1}});
+  (void)process->next_of("notifications/cancelled");
+  EXPECT_TRUE(wait_told<link::InstanceRelease>()) << "a server does not answer what was cancelled";
+}
+
 TEST_F(Idle, without_a_timeout_a_process_stays) {
   set_timeout(0);
   auto a = ready_client("a");

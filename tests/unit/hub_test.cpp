@@ -1,4 +1,5 @@
 #include "hub/handshake.hpp"
+#include "hub/hub_limits.hpp"
 #include "hub/in_flight.hpp"
 #include "hub/questions.hpp"
 #include "hub/routes.hpp"
@@ -60,10 +61,21 @@ TEST(InFlight, keeps_the_ids_of_clients_apart_and_typed) {
   EXPECT_EQ(table.waiting_clients(), (std::set{a, b}));
 }
 
-TEST(InFlight, a_cancelled_request_frees_its_id_and_waits_for_its_late_answer_only_so_long) {
+TEST(InFlight, a_cancelled_request_is_forgotten_at_once) {
+  InFlight table;
+  const auto number = table.add(forwarded(a, "1"));
+  table.cancel(number, {});
+  EXPECT_EQ(table.find(number), nullptr);
+  EXPECT_EQ(table.size(), 0U);
+  EXPECT_NE(table.add(forwarded(a, "1")), number);
+}
+
+TEST(InFlight, a_cancelled_one_that_makes_a_task_frees_its_id_and_waits_for_its_late_answer_only_so_long) {
   InFlight table;
   const auto now = Clock::time_point(std::chrono::seconds(100));
-  const auto number = table.add(forwarded(a, "1"));
+  auto request = forwarded(a, "1");
+  request.makes_task = true;
+  const auto number = table.add(request);
   table.cancel(number, now + std::chrono::seconds(60));
   EXPECT_FALSE(table.find_of(a, "1"));
   EXPECT_TRUE(table.find(number)->cancelled);
@@ -75,6 +87,21 @@ TEST(InFlight, a_cancelled_request_frees_its_id_and_waits_for_its_late_answer_on
   EXPECT_EQ(table.overdue(now + std::chrono::seconds(60), next), std::vector{number});
   (void)table.take(number);
   EXPECT_EQ(table.find_of(a, "1"), again);
+}
+
+TEST(InFlight, of_cancelled_ones_that_make_tasks_the_oldest_is_forgotten) {
+  InFlight table;
+  auto request = forwarded(a, "1");
+  request.makes_task = true;
+  const auto first = table.add(request);
+  table.cancel(first, {});
+  for (std::size_t i = 0; i < limits::cancelled_tasks; ++i) {
+    EXPECT_EQ(table.size(), i + 1);
+    EXPECT_NE(table.find(first), nullptr);
+    table.cancel(table.add(request), {});
+  }
+  EXPECT_EQ(table.size(), limits::cancelled_tasks);
+  EXPECT_EQ(table.find(first), nullptr);
 }
 
 TEST(Subscriptions, ask_for_the_first_and_the_last_only) {
