@@ -118,7 +118,8 @@ Endpoint::~Endpoint() {
 Result<void> Endpoint::listen(UniqueFd listening) {
   web_.reset();
   try {
-    web_ = std::make_unique<WebServer>(loop_, std::move(listening), static_cast<WebServer::Handler&>(*this));
+    web_ = std::make_unique<WebServer>(loop_, std::move(listening), static_cast<WebServer::Handler&>(*this),
+                                       times_.late_check);
   } catch (const std::exception& error) {
     return Error{Errc::internal, error.what()};
   }

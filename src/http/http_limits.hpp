@@ -60,6 +60,8 @@ struct Times {
   std::chrono::milliseconds session_idle = std::chrono::minutes(30);
   /** A finished stream is kept so long for who lost it. */
   std::chrono::milliseconds stream_kept = std::chrono::minutes(5);
+  /** How often connections that owe a request are looked at. */
+  std::chrono::milliseconds late_check = std::chrono::seconds(10);
 };
 
 }  // namespace hal::http

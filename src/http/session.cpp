@@ -77,6 +77,7 @@ void Session::take(Exchange& exchange, const jsonrpc::Envelope& message) {
 void Session::take_one(Exchange& exchange, const jsonrpc::Envelope& message) {
   if (message.kind != jsonrpc::Kind::request) {
     backend_->from_client(message, exchange.body());
+    give_up_cancelled(message);
     return exchange.answer({202, {{"Cache-Control", "no-store"}}, {}});
   }
   if (calls_.contains(jsonrpc::id_key(message.id))) {
@@ -134,6 +135,7 @@ void Session::take_batch(Exchange& exchange) {
   }
   for (const auto& [message, text] : messages) {
     backend_->from_client(message, text);
+    give_up_cancelled(message);
   }
 }
 
@@ -153,6 +155,24 @@ bool Session::register_call(Stream& stream, const jsonrpc::Envelope& message) {
   stream.open.push_back(key);
   stream.initialize = stream.initialize || message.method() == "initialize";
   return true;
+}
+
+/** The answer to what the client has cancelled will not come: who waits for it is let go. */
+void Session::give_up_cancelled(const jsonrpc::Envelope& message) {
+  if (message.method() != "notifications/cancelled") {
+    return;
+  }
+  const auto found = calls_.find(jsonrpc::id_key(message.request_id));
+  if (found == calls_.end() || found->second.initialize) {
+    return;
+  }
+  auto& stream = *find_stream(found->second.stream);
+  std::erase(stream.open, found->first);
+  tokens_.erase(found->second.token);
+  calls_.erase(found);
+  if (stream.open.empty()) {
+    end_unanswered(stream);
+  }
 }
 
 void Session::get(Exchange& exchange) {

@@ -105,6 +105,7 @@ class Session final : private ExchangeOwner {
   void take_one(Exchange& exchange, const jsonrpc::Envelope& message);
   void take_batch(Exchange& exchange);
   [[nodiscard]] bool register_call(Stream& stream, const jsonrpc::Envelope& message);
+  void give_up_cancelled(const jsonrpc::Envelope& message);
   void update_reading();
   void over_if_done();
 
@@ -115,6 +116,7 @@ class Session final : private ExchangeOwner {
   [[nodiscard]] Stream& related_stream();
   void respond(const jsonrpc::Envelope& message, std::string line);
   void answer_json(Stream& stream, std::string line);
+  void end_unanswered(Stream& stream);
   void start_events(Stream& stream);
   void put(Stream& stream, std::string_view line);
   void attach(Stream& stream, Exchange& exchange);

@@ -133,6 +133,26 @@ void Session::respond(const jsonrpc::Envelope& message, std::string line) {
   }
 }
 
+/** What it was opened for was cancelled. */
+void Session::end_unanswered(Stream& stream) {
+  stream.since = loop_.now();
+  if (stream.events == nullptr && stream.exchange == nullptr) {
+    streams_.erase(stream.number);
+    return;
+  }
+  if (stream.events == nullptr && !stream.accepted.events) {
+    stream.exchange->answer({202, {{"Cache-Control", "no-store"}}, {}});
+    return;
+  }
+  if (stream.events == nullptr) {
+    start_events(stream);
+  }
+  stream.events->finish();
+  if (stream.exchange != nullptr) {
+    stream.exchange->wake();
+  }
+}
+
 void Session::read_initialize(const jsonrpc::Envelope& message) {
   const auto result = json::parse(message.outcome);
   auto revision = result ? json::string_at(*result, "protocolVersion") : Result<std::string>(result.error());

@@ -18,8 +18,6 @@ namespace hal::http {
 
 namespace {
 
-/** How often connections that owe a request are looked at. */
-constexpr auto late_interval = std::chrono::seconds(10);
 /** The library wants to run again after most of what it does, and is done then; a turn of the loop would cost more. */
 constexpr int runs_per_turn = 4;
 /**
@@ -49,9 +47,15 @@ void guarded(event::Loop& loop, Call call) noexcept {
   }
 }
 
+/** The peer has closed its side and there is nothing left to read. */
+bool has_ended(int fd) {
+  char byte = 0;
+  return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 }  // namespace
 
-WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler)
+WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, std::chrono::milliseconds late_check)
     : loop_(loop),
       handler_(handler),
       port_(bound_port(listening.get())),
@@ -61,6 +65,7 @@ WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler)
                  timeout_at_.reset();
                  run();
                }),
+      late_check_(late_check),
       late_(loop, "http late connections", [this] { close_late(); }) {
   const auto access = [](void* cls, MHD_Connection* connection, const char* url, const char* method,
                          const char* version, const char* data, std::size_t* size, void** context) {
@@ -161,7 +166,7 @@ void WebServer::on_connection(void* cls, MHD_Connection* connection, void** cont
     self.connections_.insert(state.get());
     *context = state.release();
     if (!self.late_.armed()) {
-      self.late_.arm(late_interval);
+      self.late_.arm(self.late_check_);
     }
   });
 }
@@ -253,16 +258,19 @@ bool WebServer::queue(Exchange& exchange) {
   return queued == MHD_YES;
 }
 
-/** A connection that sends its request too slowly, or none, is another one's place. */
+/**
+ * A connection that sends its request too slowly, or none, is another one's place. So is one that the client has closed
+ * together with its last bytes: the library reads those, and then waits for news of what it could have read already.
+ */
 void WebServer::close_late() {
   const auto now = loop_.now();
   for (const auto* connection : connections_) {
-    if (!connection->busy && now - connection->since > limits::request_deadline) {
+    if (!connection->busy && (now - connection->since > limits::request_deadline || has_ended(connection->fd))) {
       (void)::shutdown(connection->fd, SHUT_RDWR);  // the library sees its end and closes it
     }
   }
   if (!connections_.empty()) {
-    late_.arm(late_interval);
+    late_.arm(late_check_);
   }
 }
 

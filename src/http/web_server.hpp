@@ -36,8 +36,8 @@ class WebServer {
     virtual void on_over(Exchange& exchange) = 0;
   };
 
-  /** Throws if the library cannot be started. */
-  WebServer(event::Loop& loop, UniqueFd listening, Handler& handler);
+  /** Throws if the library cannot be started. Looks for late connections every `late_check`. */
+  WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, std::chrono::milliseconds late_check);
   /** Breaks off what is open. */
   ~WebServer();
   WebServer(const WebServer&) = delete;
@@ -84,6 +84,7 @@ class WebServer {
   event::Defer again_;
   event::Timer timeout_;
   std::optional<Clock::time_point> timeout_at_;
+  std::chrono::milliseconds late_check_;
   event::Timer late_;
 };
 

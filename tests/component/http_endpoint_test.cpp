@@ -3,6 +3,8 @@
 #include "hub_support.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <set>
 
@@ -555,6 +557,32 @@ TEST_F(Http, a_client_that_goes_away_cancels_nothing) {
   EXPECT_EQ(answer_to(session, request(1, "ping")).status, 200U);
 }
 
+TEST_F(Http, who_waits_for_what_was_cancelled_is_let_go) {
+  const auto session = open();
+  for (int i = 1; i <= 100; ++i) {  // more than a session may have open
+    const auto one = peer();
+    auto all = headers(session);
+    const bool takes_events = i % 2 == 0;
+    all[1].second = takes_events ? both_types : "application/json";
+    one->send("POST", "/mcp/memory", all, request(i, "tools/call").dump());
+    const auto asked = process->next_of("tools/call");
+    EXPECT_EQ(answer_to(session, notification("notifications/cancelled", {{"requestId", i}})).status, 202U);
+    EXPECT_EQ(process->next_of("notifications/cancelled")["params"]["requestId"], asked["id"]);
+    const auto head = one->head();
+    ASSERT_EQ(head.status, takes_events ? 200U : 202U) << head.body;
+    if (takes_events) {
+      priming(*one);
+      EXPECT_TRUE(one->ends());
+    }
+  }
+  const auto gone = peer();
+  post(*gone, session, request("gone", "tools/call"));
+  (void)process->next_of("tools/call");
+  gone->hang_up();
+  EXPECT_EQ(answer_to(session, notification("notifications/cancelled", {{"requestId", "gone"}})).status, 202U);
+  EXPECT_EQ(answer_to(session, request("gone", "ping")).status, 200U);
+}
+
 TEST_F(Http, the_end_of_a_session_cancels_what_is_open) {
   const auto session = open();
   const auto call = peer();
@@ -665,9 +693,28 @@ class HttpInTime : public Http {
   HttpInTime() {
     make_endpoint({.keep_alive = std::chrono::milliseconds(50),
                    .session_idle = std::chrono::milliseconds(300),
-                   .stream_kept = std::chrono::milliseconds(300)});
+                   .stream_kept = std::chrono::milliseconds(300),
+                   .late_check = std::chrono::milliseconds(50)});
   }
 };
+
+TEST_F(HttpInTime, a_connection_that_is_closed_with_its_last_bytes_is_not_kept) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  const std::string request =
+      "POST /mcp/memory HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(port) +
+      "\r\nAuthorization: Bearer a.0123456789\r\nContent-Type: application/json\r\nAccept: " + both_types +
+      "\r\nContent-Length: 1000\r\n\r\n{\"jsonrpc\":";
+  const auto before = hal::test::open_fds();
+  for (int i = 0; i < 10; ++i) {
+    const UniqueFd one(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(one.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(::send(one.get(), request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+  }
+  EXPECT_TRUE(hal::test::run_until(loop, [&] { return hal::test::open_fds() == before; }));
+}
 
 TEST_F(HttpInTime, silent_streams_are_kept_alive_and_keep_their_session) {
   const auto session = open();
