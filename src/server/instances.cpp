@@ -161,7 +161,7 @@ void Supervisor::Impl::on_instance_exit(InstanceId id, const InstanceExit& exit)
     entry.instances.erase(found);
     const bool expected = instance.phase == Phase::stopping || !connected_;
     if (instance.announced) {
-      tell_gone(name, id, fmt::format("the server {}", exit.reason));
+      tell_gone(name, id, exit.reason);
     }
     if (expected) {
       log::info({{names::field_server, name}}, "MCP server {}: process {} {}", name, instance.pid, exit.reason);
@@ -321,7 +321,7 @@ void Supervisor::Impl::match(const std::vector<HeldInstance>& held) {
     }
   }
   for (const auto& [name, id] : unmatched) {
-    tell_gone(name, id, "it does not run any more");
+    tell_gone(name, id, "does not run any more");
   }
 }
 

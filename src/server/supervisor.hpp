@@ -77,7 +77,8 @@ class Supervisor {
                                    UniqueFd from_server) = 0;
     /**
      * A process has ended, or is about to be ended: the gateway answers what is open with `reason` and closes its
-     * stdio, which is the first step of every stop. Once for each that was ready or held.
+     * stdio, which is the first step of every stop. Once for each that was ready or held. The reason completes "server
+     * NAME …": "was killed by signal 9 (Killed)".
      */
     virtual void on_instance_gone(const std::string& server, InstanceId instance, const std::string& reason) = 0;
     /** A request() cannot be fulfilled, or a shared server will not return by itself (no retry_in). */

@@ -83,14 +83,14 @@ void Supervisor::Impl::change(Entry& entry, ServerConfig config) {
   announcer_.changed(entry.server.config.name);
   if (other_process) {
     forget_failures(entry);
-    end_all(entry, "its configuration has changed");
+    end_all(entry, "has another configuration now");
   }
   ensure(entry);
 }
 
 Supervisor::Impl::Entries::iterator Supervisor::Impl::remove(Entries::iterator found) {
   auto& [name, entry] = *found;
-  end_all(entry, "it was removed from the configuration");
+  end_all(entry, "was removed from the configuration");
   for (const auto& [id, instance] : entry.instances) {
     leaving_.insert(id);
   }
@@ -115,7 +115,7 @@ void Supervisor::Impl::set_network_namespace(UniqueFd network_namespace) {
       }
     }
     for (const auto id : outdated) {
-      end(entry, id, "the parent has a new network");
+      end(entry, id, "was in a former network of the parent");
     }
   }
   ensure_all();
@@ -152,7 +152,7 @@ void Supervisor::Impl::stop(std::string_view name, Done<void> done) {
   entry->wanted = false;
   entry->requested = false;
   forget_failures(*entry);
-  end_all(*entry, "it was stopped by the operator");
+  end_all(*entry, "was stopped by the operator");
   answer_all(entry->start_waiters, Error{Errc::cancelled, fmt::format("{} was stopped", name)});
   if (entry->instances.empty()) {
     answer(std::move(done), {});
@@ -164,7 +164,7 @@ void Supervisor::Impl::stop(std::string_view name, Done<void> done) {
 
 void Supervisor::Impl::restart(std::string_view name, Done<void> done) {
   if (auto* entry = entry_of(name); entry != nullptr) {
-    end_all(*entry, "it is being restarted by the operator");
+    end_all(*entry, "is being restarted by the operator");
   }
   start(name, std::move(done));
 }
@@ -215,7 +215,7 @@ void Supervisor::Impl::release(const std::string& name, InstanceId id) {
     return;
   }
   entry->instances[id].announced = false;  // the gateway knows
-  end(*entry, id, "the gateway has closed it");
+  end(*entry, id, "was closed by the gateway");
   refresh(*entry);
 }
 
@@ -224,7 +224,7 @@ void Supervisor::Impl::stop_all(Done<void> done) {
   stop_all_waiters_.push_back(std::move(done));
   for (auto& [name, entry] : entries_) {
     forget_failures(entry);
-    end_all(entry, "HAL-9000 is stopping");
+    end_all(entry, "ends with HAL-9000");
     answer_all(entry.start_waiters, Error{Errc::cancelled, "HAL-9000 is stopping"});
     refresh(entry);
   }

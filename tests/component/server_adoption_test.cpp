@@ -117,7 +117,7 @@ TEST_F(AdoptionTest, what_runs_and_is_held_is_kept_and_the_rest_put_right) {
   EXPECT_EQ(launcher_.starts.size(), 2U) << "and the lost one, when its process had ended";
   end(InstanceId{1}, "was killed by signal 11");
   run_ready(loop_);
-  EXPECT_EQ(gateway_.gone[InstanceId{1}], "the server was killed by signal 11");
+  EXPECT_EQ(gateway_.gone[InstanceId{1}], "was killed by signal 11");
   EXPECT_EQ(supervisor_->find("kept")->state, State::backoff);
 }
 

@@ -94,7 +94,7 @@ TEST_F(SupervisorTest, a_session_that_crashes_is_told_and_disturbs_no_other) {
   ASSERT_TRUE(until([&] { return gateway_.held.size() == 2; }));
   ASSERT_EQ(::write(gateway_.held.at(first).to_server.get(), "die\n", 4), 4);
   ASSERT_TRUE(until([&] { return gateway_.gone.contains(first); }));
-  EXPECT_EQ(gateway_.gone[first], "the server exited with code 9");
+  EXPECT_EQ(gateway_.gone[first], "exited with code 9");
   EXPECT_EQ(server("s").state, State::running);
   EXPECT_EQ(server("s").instances, 1U);
 }
