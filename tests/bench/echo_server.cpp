@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
-/** The quickest MCP server there can be: answers every request with its params. For measuring what is before it. */
+/**
+ * The quickest MCP server there can be: answers every request with its params, and {"bytes":N} with N bytes of text.
+ * For measuring what is before it.
+ */
 namespace {
 
 using namespace hal;
@@ -27,6 +30,10 @@ std::string answer(std::string_view line) {
     return {};
   }
   std::string result(message.params.empty() ? "{}" : message.params);
+  if (constexpr std::string_view wish = R"({"bytes":)"; message.params.starts_with(wish)) {
+    const auto bytes = std::strtoul(result.c_str() + wish.size(), nullptr, 10);
+    result = R"({"text":")" + std::string(bytes, 'x') + R"("})";
+  }
   if (message.method() == "initialize") {
     result =
         R"({"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"echo","version":"1"}})";

@@ -7,6 +7,7 @@
 #include "link/daemon_end.hpp"
 #include "stdio_client.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@ struct Programs {
   std::string relay;
 };
 
-/** Forks a program with these descriptors as 0, 1 (and `extra` as 3); not started if we are gone by then. */
-inline pid_t run(const std::vector<std::string>& argv, int in, int out, int extra = -1) {
+/** Forks a program with these descriptors as 0, 1, 2 (and `extra` as 3); not started if we are gone by then. */
+inline pid_t run(const std::vector<std::string>& argv, int in, int out, int err = 2, int extra = -1) {
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid != 0) {
@@ -38,6 +39,7 @@ inline pid_t run(const std::vector<std::string>& argv, int in, int out, int extr
   }
   ::dup2(in, 0);
   ::dup2(out, 1);
+  ::dup2(err, 2);
   if (extra >= 0) {
     ::dup2(extra, 3);
   }
@@ -79,7 +81,10 @@ class Daemon final : public link::DaemonEndListener {
     char path[] = "/tmp/hal9000-bench-XXXXXX";
     folder_ = ::mkdtemp(path);
     auto pair = io::socket_pair(SOCK_SEQPACKET).value();
-    gateway = run({programs_.gateway, "--link-fd", "3"}, 0, 2, pair.theirs.get());
+    // It tells of every call.
+    const UniqueFd nowhere(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    gateway =
+        run({programs_.gateway, "--link-fd", "3"}, nowhere.get(), nowhere.get(), nowhere.get(), pair.theirs.get());
     end_ = std::make_unique<link::DaemonEnd>(loop_, std::move(pair.ours), *this);
     turn_until([this] { return ready_; });
   }

@@ -1,24 +1,21 @@
 #include "event/sources.hpp"
 #include "gateway.hpp"
+#include "http_client.hpp"
 #include "measure.hpp"
 #include "stdio_client.hpp"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -53,98 +50,6 @@ sockaddr_in loopback(std::uint16_t port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return address;
 }
-
-/** Where a server is reached, as the lines of a request say it. */
-struct Place {
-  sockaddr_in address{};
-  std::string path;
-  std::string authorization;
-};
-
-/** One keep-alive connection, one request at a time. An answer has a length or ends with its last chunk. */
-class Connection {
- public:
-  explicit Connection(const Place& place) : fd_(tcp_socket()), place_(place) {
-    if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&place.address), sizeof place.address) != 0) {
-      throw_errno("connect");
-    }
-    const int on = 1;
-    (void)::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    buffer_.resize(large_bytes + 65536);
-  }
-
-  void send(const std::string& of_session, std::string_view body) {
-    std::string request = "POST " + place_.path +
-                          " HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(ntohs(place_.address.sin_port)) + "\r\n" +
-                          place_.authorization +
-                          "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n" +
-                          (of_session.empty() ? "" : "Mcp-Session-Id: " + of_session + "\r\n") +
-                          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n";
-    request += body;
-    for (std::string_view rest = request; !rest.empty();) {
-      const auto sent = ::send(fd_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
-      if (sent < 0) {
-        throw_errno("send");
-      }
-      rest.remove_prefix(static_cast<std::size_t>(sent));
-    }
-    filled_ = 0;
-    head_end_ = 0;
-  }
-
-  /** Reads what is there; true once the answer is whole. */
-  bool receive_some() {
-    const auto bytes = ::recv(fd_.get(), buffer_.data() + filled_, buffer_.size() - filled_, 0);
-    if (bytes <= 0) {
-      throw std::runtime_error("a connection was closed");
-    }
-    filled_ += static_cast<std::size_t>(bytes);
-    const std::string_view text(buffer_.data(), filled_);
-    if (head_end_ == 0) {
-      const auto end = text.find("\r\n\r\n");
-      if (end == std::string_view::npos) {
-        return false;
-      }
-      read_head(text.substr(0, end));
-      head_end_ = end + 4;
-    }
-    return length_ ? filled_ == head_end_ + *length_ : text.ends_with("0\r\n\r\n");
-  }
-  void receive() {
-    while (!receive_some()) {
-    }
-  }
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
-  /** Of the last answer that named one. */
-  std::string session;
-
- private:
-  void read_head(std::string_view head) {
-    if (head.substr(9, 2) != "20") {
-      throw std::runtime_error("an answer that was not expected: " + std::string(head));
-    }
-    length_.reset();
-    for (std::size_t at = head.find("\r\n"); at != std::string_view::npos; at = head.find("\r\n", at)) {
-      at += 2;
-      std::string line(head.substr(at, head.find("\r\n", at) - at));
-      std::transform(line.begin(), line.begin() + static_cast<long>(line.find(':')), line.begin(),
-                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-      if (line.starts_with("content-length: ")) {
-        length_ = std::strtoul(line.c_str() + 16, nullptr, 10);
-      } else if (line.starts_with("mcp-session-id: ")) {
-        session = line.substr(16);
-      }
-    }
-  }
-
-  UniqueFd fd_;
-  Place place_;
-  std::vector<char> buffer_;
-  std::size_t filled_ = 0;
-  std::size_t head_end_ = 0;
-  std::optional<std::size_t> length_;
-};
 
 struct Measured {
   std::vector<double> call_us;
@@ -187,21 +92,12 @@ struct Way {
   std::string session = {};
   Measured measured = {};
 
-  void open(const std::function<void()>& meanwhile) {
-    Connection first(place);
-    first.send("", R"({"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25",)"
-                   R"("capabilities":{},"clientInfo":{"name":"bench","version":"1"}}})");
-    meanwhile();
-    first.receive();
-    session = first.session;
-    first.send(session, R"({"jsonrpc":"2.0","method":"notifications/initialized"})");
-    first.receive();
-  }
+  void open(const std::function<void()>& meanwhile) { session = open_session(place, meanwhile); }
 
   void measure(Client& calls) {
     connections.clear();  // some bridges close those that were idle while others had their turn
     for (int i = 0; i < in_flight; ++i) {
-      connections.push_back(std::make_unique<Connection>(place));
+      connections.push_back(std::make_unique<Connection>(place, large_bytes));
     }
     auto& first = *connections.front();
     for (int i = 0; i < sequential_calls / share; ++i) {

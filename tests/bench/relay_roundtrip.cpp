@@ -129,12 +129,9 @@ int run_all(const Programs& programs) {
   all[0].client.initialize();
   all[1].client.initialize();
   // The gateway asks for the server when the client greets it.
-  all[2].client.send(
-      R"({"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}})"
-      "\n");
+  all[2].client.start_initialize();
   daemon.turn_until([&] { return daemon.attached(); });
-  all[2].client.receive(1);
-  all[2].client.send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
+  all[2].client.finish_initialize();
   for (int round = 0; round < rounds; ++round) {
     for (auto& one : all) {
       one.sequential();
