@@ -99,42 +99,39 @@ Activity activity(pid_t pid) {
   return {cpu_seconds(pid), status_of(pid, "voluntary_ctxt_switches")};
 }
 
-void report_idle(const char* how, int count, pid_t gateway, long before_kib) {
+void report_idle(const char* how, int count, pid_t gateway) {
   ::poll(nullptr, 0, settling_milliseconds);
   const auto begin = activity(gateway);
   ::poll(nullptr, 0, idle_milliseconds);
   const auto end = activity(gateway);
-  const long resident = resident_kib(gateway);
-  std::printf(
-      "%5d idle sessions by %-24s %6ld KiB resident, %5.1f KiB a session; in %d s idle %.0f us of CPU, %ld wake-ups\n",
-      count, how, resident, static_cast<double>(resident - before_kib) / std::max(count, 1), idle_milliseconds / 1000,
-      1e6 * (end.cpu - begin.cpu), end.switches - begin.switches);
+  std::printf("%5d idle sessions %-18s %6ld KiB resident; in %d s %.0f us of CPU, %ld wake-ups\n", count, how,
+              resident_kib(gateway), idle_milliseconds / 1000, 1e6 * (end.cpu - begin.cpu),
+              end.switches - begin.switches);
 }
 
 /** Each way in a gateway of its own, so that no way has what another has left. */
 void measure_idle(const Programs& programs) {
+  {
+    Daemon daemon(programs);
+    report_idle("", 0, daemon.gateway);
+  }
   for (const int count : idle_sessions) {
     const int workers = count / sessions_per_worker + 1;
     {
       Daemon daemon(programs, workers);
-      const long before = resident_kib(daemon.gateway);
-      if (count == idle_sessions[0]) {
-        report_idle("nobody yet", 0, daemon.gateway, before);
-      }
       std::vector<std::unique_ptr<Client>> clients;
       int fd = -1;
       for (int i = 0; i < count; ++i) {
         clients.push_back(open_socket(daemon, i / sessions_per_worker, fd));
       }
-      report_idle("socket", count, daemon.gateway, before);
+      report_idle("by socket", count, daemon.gateway);
     }
     Daemon daemon(programs, workers);
-    const long before = resident_kib(daemon.gateway);
     for (int i = 0; i < count; ++i) {
       (void)open_session(place(daemon, i / sessions_per_worker),
                          [&] { daemon.turn_until([&] { return daemon.attached(); }); });
     }
-    report_idle("HTTP, not connected", count, daemon.gateway, before);
+    report_idle("by HTTP", count, daemon.gateway);
   }
 }
 
