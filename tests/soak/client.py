@@ -125,13 +125,15 @@ class Client:
         """By the gateway: with a process of its own that has ended, all answered; or because the gateway was killed."""
         self.gone = True
         self.over.set()
+        left = [call for call in self.calls.values() if not call.cancelled]
+        for call in left:
+            call.answer.cancel()  # over HTTP a session that is over answers with 404
         if self.wire.survives_gateway:
             return self.wrong("closed", "the relay ended")
         if self.world.faults.any_since("gateway", self.born):
             return None
-        left = [call.what for call in self.calls.values() if not call.cancelled]
         if self.server != "session" or (self.kind == "socket" and left):
-            self.wrong("closed", f"the gateway ended the session, {left} open")
+            self.wrong("closed", f"the gateway ended the session, {[call.what for call in left]} open")
         return None
 
     # What it does.
@@ -268,7 +270,10 @@ class Client:
             return await asyncio.wait_for(asyncio.shield(call.answer), self.world.deadline)
         except asyncio.TimeoutError:
             self.wrong("lost", f"no answer to {call.what} {call.key}")
-            return None
+        except asyncio.CancelledError:
+            if not self.gone:
+                raise
+        return None
 
     async def cancel(self, call):
         call.cancelled = True

@@ -146,7 +146,7 @@ class World:
                 await client.live(chance.randint(10, 200), PAUSE)
                 if kind == "http" and client.wire.session:
                     await client.wire.delete()
-            except Exception as problem:  # pylint: disable=broad-except # a mistake here, or an answer nobody has thought of
+            except Exception as problem:  # a mistake of ours, or an answer nobody has thought of
                 client.wrong("content", repr(problem))
             self.count("lives", kind, client.how if not client.gone else "ended")
             async with self.resting:
