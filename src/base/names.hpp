@@ -35,6 +35,8 @@ inline constexpr const char worker_control_socket[] = "/run/hal9000/control.sock
 inline constexpr const char worker_token[] = "/run/hal9000/token";
 /** MCP over HTTP, on the loopback of the workers' network. */
 inline constexpr std::uint16_t worker_http_port = 9000;
+/** All MCP servers a worker may use, where a server's name is asked for; no server can have it. */
+inline constexpr const char all_servers[] = "*";
 inline constexpr const char worker_mcp_config[] = "/run/hal9000/mcp.json";
 inline constexpr const char worker_init[] = "/usr/local/bin/hal9000-init";
 inline constexpr const char worker_relay[] = "/usr/local/bin/hal9000-mcp";

@@ -20,9 +20,6 @@ using Json = nlohmann::json;
 /** Revisions whose handshake is `initialize`, oldest first; their names sort by age. */
 constexpr std::array<std::string_view, 4> revisions = {"2024-11-05", "2025-03-26", "2025-06-18", newest_revision};
 
-/** The first one with tasks. */
-constexpr std::string_view tasks_revision = "2025-11-25";
-
 constexpr std::array<std::string_view, 8> log_levels = {"debug", "info",     "notice", "warning",
                                                         "error", "critical", "alert",  "emergency"};
 

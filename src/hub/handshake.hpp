@@ -11,6 +11,8 @@ namespace hal::hub {
 
 /** The newest revision we offer a server. */
 inline constexpr std::string_view newest_revision = "2025-11-25";
+/** The first one with tasks. */
+inline constexpr std::string_view tasks_revision = "2025-11-25";
 
 /** What a client said in `initialize`. */
 struct ClientHello {

@@ -53,9 +53,17 @@ Hub::Hub(event::Loop& loop, ToDaemon to_daemon, limits::Deadlines deadlines)
           [this](Server& legacy) -> Server& { return modern_of(legacy); },
           [this](const std::string& server) -> Traces& { return traces_.try_emplace(server, loop_).first->second; },
           deadlines},
+      uncounted_{loop,
+                 to_daemon_,
+                 [](const std::string&) {},
+                 audit_,
+                 context_.modern_of,
+                 context_.traces_of,
+                 context_.deadlines},
       report_(
           loop, "hub report", [this] { report(); }, event::Priority::idle),
-      idle_(loop, "hub idle", [this] { on_idle_(); }) {}
+      idle_(loop, "hub idle", [this] { on_idle_(); }),
+      all_(uncounted_, static_cast<AggregateServer::Directory&>(*this)) {}
 
 Hub::~Hub() {
   for (const auto& [name, server] : servers_) {
@@ -77,10 +85,11 @@ void Hub::add_worker(link::WorkerAdd message) {
   }
   end_sessions(
       [&](const Session& session) {
-        return session.worker() == message.id && session.server() != nullptr &&
+        return session.worker() == message.id && session.server() != nullptr && session.server() != &all_ &&
                !worker.servers.contains(session.server()->name());
       },
       "the worker may not use this server any more");
+  all_.update();
 }
 
 void Hub::remove_worker(const WorkerId& id) {
@@ -112,7 +121,7 @@ void Hub::accept(const WorkerId& id, UniqueFd connection) {
 // Sessions.
 
 Result<Server*> Hub::on_session_opening(RelaySession& session, const std::string& name) {
-  return join(session, name, Side::legacy);
+  return join(session, session.worker(), name, Side::legacy);
 }
 
 /** It has opened like any other; its first message tells that it is none of those the server knows. */
@@ -133,7 +142,7 @@ Result<Server*> Hub::on_session_modern(RelaySession& session) {
 ModernServer& Hub::modern_of(Server& legacy) {
   auto& modern = modern_[legacy.name()];
   if (modern == nullptr) {
-    modern = std::make_unique<ModernServer>(context_, legacy);
+    modern = std::make_unique<ModernServer>(&legacy == &all_ ? uncounted_ : context_, legacy);
   }
   return *modern;
 }
@@ -143,8 +152,18 @@ ModernServer* Hub::find_modern(const std::string& name) const {
   return found != modern_.end() ? found->second.get() : nullptr;
 }
 
-Result<Server*> Hub::join(Session& session, const std::string& name, Side side) {
-  const auto worker = workers_.find(session.worker());
+Result<Server*> Hub::join(Client& client, const WorkerId& id, const std::string& name) {
+  return join(client, id, name, Side::legacy);
+}
+
+Result<Server*> Hub::join(Client& client, const WorkerId& id, const std::string& name, Side side) {
+  const auto worker = workers_.find(id);
+  if (worker != workers_.end() && name == names::all_servers) {
+    // Rules for tools are those of the servers, and written for the tools' own names.
+    Server& all = side == Side::modern ? static_cast<Server&>(modern_of(all_)) : all_;
+    auto added = all.add(client, std::make_shared<const Access>(Access{id, worker->second.access->owner, {}}));
+    return added ? Result<Server*>(&all) : Result<Server*>(added.error());
+  }
   const bool allowed = worker != workers_.end() && worker->second.servers.contains(name);
   const auto found = servers_.find(name);
   // One answer for both: a worker does not learn which servers exist for others.
@@ -152,13 +171,11 @@ Result<Server*> Hub::join(Session& session, const std::string& name, Side side) 
     return Error{Errc::denied, fmt::format("no server {} for this worker", text::printable(name, 64))};
   }
   Server& server = side == Side::modern ? modern_of(*found->second) : *found->second;
-  if (auto added = server.add(session, worker->second.access); !added) {
+  if (auto added = server.add(client, worker->second.access); !added) {
     return added.error();
   }
-  log::info({{names::field_worker, session.worker().value},
-             {names::field_session, session.session()},
-             {names::field_server, name}},
-            "worker {} opened a session with server {}", session.worker().value, name);
+  log::info({{names::field_worker, id.value}, {names::field_session, client.session()}, {names::field_server, name}},
+            "worker {} opened a session with server {}", id.value, name);
   return &server;
 }
 
@@ -189,7 +206,7 @@ Result<Server*> Hub::open(const WorkerId& id, const std::string& server, const M
     return Error{Errc::limit, "too many sessions of this worker"};
   }
   auto session = make({next_client_++});
-  auto joined = join(*session, server, side);
+  auto joined = join(*session, id, server, side);
   if (!joined) {
     return joined;
   }
@@ -251,6 +268,7 @@ void Hub::set_server(const link::ServerSet& message) {
   }
   drop_server(message.name, "the server's mode was changed");
   servers_[message.name] = make_server(context_, message);
+  all_.update();
 }
 
 void Hub::remove_server(const std::string& name) {
@@ -260,6 +278,7 @@ void Hub::remove_server(const std::string& name) {
     found->second.end_all(TraceEnd::server_removed, reason);
     traces_.erase(found);
   }
+  all_.update();
 }
 
 void Hub::drop_server(const std::string& name, const std::string& reason) {
@@ -283,6 +302,7 @@ void Hub::drop_server(const std::string& name, const std::string& reason) {
       caller->detach(reason);
     }
   }
+  all_.detach(*server, reason);
   server->leave_modern();  // each has clients that are ways to the other
   modern_.erase(name);
   servers_.erase(found);
@@ -415,6 +435,7 @@ void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
   for (const auto& [name, server] : servers_) {
     server->shut_down(reason);
   }
+  all_.shut_down(reason);
   end_sessions([](const Session&) { return true; }, reason);
   end_traces(reason);
   for (auto& [id, worker] : workers_) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include "event/sources.hpp"
+#include "hub/aggregate_server.hpp"
 #include "hub/caller.hpp"
+#include "hub/hub_limits.hpp"
 #include "hub/modern_server.hpp"
 #include "hub/relay_session.hpp"
 #include "hub/server.hpp"
@@ -22,7 +24,7 @@ namespace hal::hub {
  * Workers, servers and the sessions between them. Owns all of them; told by the daemon what exists, by the workers
  * what they want.
  */
-class Hub final : private RelaySession::Listener {
+class Hub final : private RelaySession::Listener, private AggregateServer::Directory {
  public:
   /** Messages for the daemon; lost ones (it is away) are made good by daemon_returned(). */
   using ToDaemon = std::function<void(link::ToDaemon)>;
@@ -55,7 +57,8 @@ class Hub final : private RelaySession::Listener {
   using MakeSession = std::function<std::unique_ptr<Session>(ClientId id)>;
   /**
    * Opens a session that does not come over a worker's socket; it lives until close(). Answers with its server, which
-   * the session must name from then on. Errc::denied: no such server for this worker, Errc::limit: one too many.
+   * the session must name from then on; names::all_servers is one too. Errc::denied: no such server for this worker,
+   * Errc::limit: one too many.
    */
   [[nodiscard]] Result<Server*> open(const WorkerId& worker, const std::string& server, const MakeSession& make);
   /** The same for a client of revision 2026-07-28, which begins without a handshake. */
@@ -65,7 +68,7 @@ class Hub final : private RelaySession::Listener {
   /** The worker did something in a session of open(). */
   void note_activity(const WorkerId& worker);
   /** Names of the servers there are that this worker may use. */
-  [[nodiscard]] std::vector<std::string> servers_of(const WorkerId& worker) const;
+  [[nodiscard]] std::vector<std::string> servers_of(const WorkerId& worker) const override;
 
   [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
 
@@ -90,10 +93,12 @@ class Hub final : private RelaySession::Listener {
   enum class Side { legacy, modern };
   [[nodiscard]] Result<Server*> open(const WorkerId& worker, const std::string& server, const MakeSession& make,
                                      Side side);
-  [[nodiscard]] Result<Server*> join(Session& session, const std::string& server, Side side);
+  [[nodiscard]] Result<Server*> join(Client& client, const WorkerId& worker, const std::string& server, Side side);
   [[nodiscard]] ModernServer& modern_of(Server& legacy);
   /** The modern side of a server, if anybody has used it. */
   [[nodiscard]] ModernServer* find_modern(const std::string& server) const;
+  [[nodiscard]] ClientId new_client() override { return {next_client_++}; }
+  [[nodiscard]] Result<Server*> join(Client& client, const WorkerId& worker, const std::string& server) override;
   void end_sessions(const std::function<bool(const Session&)>& which, const std::string& reason);
   void drop_server(const std::string& name, const std::string& reason);
   void finish_call(ClientId caller, std::uint64_t call, Result<std::string> result);
@@ -105,6 +110,8 @@ class Hub final : private RelaySession::Listener {
   ToDaemon to_daemon_;
   AuditLog audit_;
   ServerContext context_;
+  /** The counters are those of the servers themselves. */
+  ServerContext uncounted_;
   std::map<WorkerId, Worker> workers_;
   /** By server. */
   std::map<std::string, Traces> traces_;
@@ -119,6 +126,8 @@ class Hub final : private RelaySession::Listener {
   std::function<void()> on_idle_;
   event::Timer report_;
   event::Defer idle_;
+  /** The last one: it leaves the others as it ends. */
+  AggregateServer all_;
 };
 
 }  // namespace hal::hub

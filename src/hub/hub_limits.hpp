@@ -24,6 +24,8 @@ struct Deadlines {
   std::chrono::milliseconds instance = 30s;
   /** A server's answer to initialize. Interpreters load slowly on a busy machine. */
   std::chrono::milliseconds handshake = 60s;
+  /** A list of all servers' waits so long for them; those that come later announce themselves. */
+  std::chrono::milliseconds list = 10s;
 };
 /** A process's answer to server/discover. Who stays silent for so long speaks an older revision. */
 inline constexpr auto discover_deadline = 15s;
@@ -76,6 +78,27 @@ inline constexpr std::size_t traces_per_user = 4;
 inline constexpr std::size_t trace_bytes = std::size_t{256} << 10;
 /** Of a message, shown to a reader who wants to see it. */
 inline constexpr std::size_t trace_payload_bytes = 4096;
+
+/** A server that was missing in a list is asked again after so long, doubled up to the second one. */
+inline constexpr std::chrono::milliseconds first_retry = 1s;
+inline constexpr std::chrono::milliseconds last_retry = 60s;
+/** Of a merged list: further pages of a server follow under a cursor once so much, or so many, are there. */
+inline constexpr std::size_t list_bytes = std::size_t{1} << 20;
+inline constexpr std::size_t list_pages = 64;
+/** Of one server's page; what would make the list larger than the second is left out. */
+inline constexpr std::size_t list_page_bytes = std::size_t{16} << 20;
+inline constexpr std::size_t merged_list_bytes = std::size_t{48} << 20;
+/** Cursors of a session that are good; the oldest is forgotten. */
+inline constexpr std::size_t cursors_per_session = 16;
+/** A request for a resource whose server is not known is asked of several if it is not longer. */
+inline constexpr std::size_t search_bytes = std::size_t{64} << 10;
+/** What a session knows of its servers' resources. */
+inline constexpr std::size_t indexed_resources = 4096;
+inline constexpr std::size_t indexed_templates = 512;
+inline constexpr std::size_t indexed_uri_bytes = 2048;
+/** Of one server's instructions, and of all together. */
+inline constexpr std::size_t instructions_bytes = 4096;
+inline constexpr std::size_t all_instructions_bytes = 32768;
 
 /** Changes of counters are reported at most this often. */
 inline constexpr auto report_interval = 1s;

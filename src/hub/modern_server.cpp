@@ -114,6 +114,9 @@ void ModernServer::hold_clients(const ModernLane& lane, bool held) {
 // What the program speaks.
 
 bool ModernServer::is_legacy() {
+  if (!legacy_.has_program()) {
+    return true;
+  }
   if (legacy_only_ && ask_again_at_ && *ask_again_at_ <= context().loop.now()) {
     legacy_only_ = false;
   }
@@ -260,7 +263,9 @@ ModernBridge* ModernServer::bridge_of(Seat& seat, const jsonrpc::Envelope& reque
       *this, legacy_, context(), *seat.client, ClientId{first_bridge_id + number},
       fmt::format("{}-{}", seat.client->session(), number), std::string(request.meta_client_capabilities)));
   auto& bridge = *bridges.back();
-  if (const auto joined = legacy_.add(bridge, nullptr); !joined) {
+  // One without a program is several servers, and asks whose client it is.
+  auto access = legacy_.has_program() ? nullptr : access_of(*seat.client);
+  if (const auto joined = legacy_.add(bridge, std::move(access)); !joined) {
     bridges.pop_back();
     fail(*seat.client, request.id, jsonrpc::internal_error, joined.error().message);
     return nullptr;

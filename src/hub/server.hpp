@@ -70,6 +70,8 @@ class Server {
   /** The client has read all that was delivered. */
   virtual void client_drained(Client& client);
 
+  /** Whether there is one program behind it, which can be asked what it speaks. */
+  [[nodiscard]] virtual bool has_program() const { return true; }
   /** Whether its program refuses `initialize`, and clients get by its modern side. */
   [[nodiscard]] bool is_modern_only() const { return modern_only_ != nullptr; }
   /** The modern side is going to be destroyed. */
@@ -93,6 +95,10 @@ class Server {
   [[nodiscard]] virtual std::string refusal_result(const std::string& text) const;
 
   [[nodiscard]] ServerContext& context() { return context_; }
+  /** Of a client that was added. */
+  [[nodiscard]] const std::shared_ptr<const Access>& access_of(const Client& client) const {
+    return accounts_.at(client.id()).access();
+  }
 
   // All that goes to clients goes through these, which count it.
 
@@ -103,6 +109,8 @@ class Server {
   /** Answers a request of the client's with an error, which is counted. */
   void fail(Client& client, std::string_view id, int code, const std::string& message);
   void answer(Client& client, std::string_view id, std::string_view result);
+  /** A response to the request `id`, as it is. `outcome` as AuditEntry has it. */
+  void respond(Client& client, std::string_view id, Parts message, jsonrpc::Kind kind, std::string_view outcome);
   void count_error();
   void set_identity(std::string protocol_version, std::string server_info);
   /** The program has refused `initialize`, which this line is, as one of the modern revision does. */
@@ -119,7 +127,6 @@ class Server {
   [[nodiscard]] bool admit(Client& client, Account& account, const jsonrpc::Envelope& message);
   /** Answers a tools/call that a rule refuses. */
   void refuse(Client& client, Account& account, const jsonrpc::Envelope& call, const std::string& why);
-  void respond(Client& client, std::string_view id, Parts message, jsonrpc::Kind kind, std::string_view outcome);
   /** `answer`: what the message answers, unless it is the server's own. */
   void count_sent(const Client& client, Parts message, const TracedAnswer* answer = nullptr);
   struct Settled {

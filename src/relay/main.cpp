@@ -14,10 +14,12 @@
 namespace {
 
 constexpr std::string_view usage =
-    "Usage: hal9000-mcp SERVER [--socket PATH]\n"
+    "Usage: hal9000-mcp [SERVER] [--socket PATH]\n"
     "       hal9000-mcp configure [--config PATH] [--home DIR]\n"
     "       hal9000-mcp --version | --help\n"
-    "Connects an MCP client on stdin and stdout with a server of HAL-9000, or tells Claude Code about the servers.\n"
+    "Connects an MCP client on stdin and stdout with a server of HAL-9000, without SERVER with all it may use; or "
+    "tells\n"
+    "Claude Code about the servers.\n"
     "  --socket PATH  the worker's gateway socket (/run/hal9000/mcp.sock)\n"
     "  --config PATH  the servers this worker may use (/run/hal9000/mcp.json)\n"
     "  --home DIR     where .claude.json is ($HOME)\n"
@@ -42,10 +44,10 @@ struct Setting {
   std::string& value;
 };
 
-/** Takes `--option value` pairs from argv[2] on; the argument that is wrong, or empty. */
+/** Takes `--option value` pairs from argv[first] on; the argument that is wrong, or empty. */
 template <std::size_t count>
-std::string take_settings(int argc, char** argv, const Setting (&settings)[count]) {
-  for (int i = 2; i < argc; i += 2) {
+std::string take_settings(int argc, char** argv, int first, const Setting (&settings)[count]) {
+  for (int i = first; i < argc; i += 2) {
     bool taken = false;
     for (const auto& setting : settings) {
       if (setting.option == argv[i] && i + 1 < argc) {
@@ -63,7 +65,7 @@ std::string take_settings(int argc, char** argv, const Setting (&settings)[count
 int run_configure(int argc, char** argv) {
   const char* home = ::getenv("HOME");
   hal::relay::ConfigureOptions options{hal::names::worker_mcp_config, home != nullptr ? home : ""};
-  const auto bad = take_settings(argc, argv, {{"--config", options.config}, {"--home", options.home}});
+  const auto bad = take_settings(argc, argv, 2, {{"--config", options.config}, {"--home", options.home}});
   if (!bad.empty()) {
     return wrong("unknown or incomplete argument " + bad);
   }
@@ -78,12 +80,13 @@ int run_configure(int argc, char** argv) {
 }
 
 int run_relay(int argc, char** argv) {
-  hal::relay::Options options{argv[1], hal::names::worker_mcp_socket};
-  const auto bad = take_settings(argc, argv, {{"--socket", options.socket}});
+  const bool is_named = argc > 1 && argv[1][0] != '-';
+  hal::relay::Options options{is_named ? argv[1] : hal::names::all_servers, hal::names::worker_mcp_socket};
+  const auto bad = take_settings(argc, argv, is_named ? 2 : 1, {{"--socket", options.socket}});
   if (!bad.empty()) {
     return wrong("unknown or incomplete argument " + bad);
   }
-  if (!hal::text::is_name(options.server)) {
+  if (is_named && !hal::text::is_name(options.server)) {
     return wrong("\"" + hal::text::printable(options.server) + "\" is not a server name");
   }
   hal::relay::Relay relay(std::move(options));
@@ -92,9 +95,6 @@ int run_relay(int argc, char** argv) {
 
 int run(int argc, char** argv) {
   const std::string_view first = argc > 1 ? argv[1] : "";
-  if (first.empty()) {
-    return wrong("a server's name is missing");
-  }
   if (first == "--help" || first == "-h") {
     say(STDOUT_FILENO, usage);
     return 0;

@@ -1,5 +1,6 @@
 #include "relay/relay.hpp"
 
+#include "base/names.hpp"
 #include "base/pipe_size.hpp"
 #include "base/startup_pages.hpp"
 #include "jsonrpc/code.hpp"
@@ -364,7 +365,8 @@ void Relay::refuse(std::string_view reason) {
   watch_.closing(Watch::gateway);
   socket_.reset();
   gateway_.connection_lost();
-  const std::string text = "MCP server " + options_.server + ": " + std::string(reason);
+  const std::string text = (options_.server == names::all_servers ? "MCP servers" : "MCP server " + options_.server) +
+                           ": " + std::string(reason);
   const auto id = initialize_id();
   if (!id.empty()) {
     gateway_.add(jsonrpc::error_response(id, jsonrpc::internal_error, text) + "\n");

@@ -87,9 +87,13 @@ void FakeProcess::on_line(std::string_view line) {
   if (shakes_hands && method == "initialize") {
     ++handshakes;
     initialize_params = message["params"];
-    return answer(message, {{"protocolVersion", revision},
-                            {"capabilities", capabilities},
-                            {"serverInfo", {{"name", "fake"}, {"version", "7"}}}});
+    Json result = {{"protocolVersion", revision},
+                   {"capabilities", capabilities},
+                   {"serverInfo", {{"name", "fake"}, {"version", "7"}}}};
+    if (!instructions.empty()) {
+      result["instructions"] = instructions;
+    }
+    return answer(message, result);
   }
   if (shakes_hands && method == "notifications/initialized") {
     ++initialized;

@@ -85,6 +85,7 @@ class FakeProcess {
   bool shakes_hands = true;
   std::string revision = "2025-11-25";
   Json capabilities = {{"tools", {{"listChanged", true}}}, {"logging", Json::object()}};
+  std::string instructions;
   std::size_t handshakes = 0;
   std::size_t initialized = 0;
   Json initialize_params;

@@ -363,9 +363,20 @@ TEST(RelaySignal, ends_it_within_the_time_claude_code_gives) {
   }
 }
 
+TEST(RelayStart, without_a_servers_name_asks_for_all_of_them) {
+  TempDir folder;
+  Gateway gateway(folder / "mcp.sock");
+  RelayProcess relay({"--socket", folder / "mcp.sock"}, folder / "stderr");
+  auto session = gateway.accept();
+  EXPECT_EQ(session.line(), "{\"hal9000\":1,\"server\":\"*\"}\n");
+  ASSERT_TRUE(session.write("{\"hal9000\":1,\"error\":\"no\"}\n"));
+  EXPECT_EQ(relay.wait(), 1 << 8);
+  EXPECT_EQ(read_file(folder / "stderr"), "hal9000-mcp: MCP servers: no\n");
+}
+
 TEST(RelayStart, wrong_arguments_are_refused) {
   for (const auto& arguments : std::vector<std::vector<std::string>>{
-           {}, {"../x"}, {"a b"}, {"a", "--socket"}, {"a", "--other", "x"}, {"configure", "extra"}}) {
+           {""}, {"../x"}, {"a b"}, {"*"}, {"a", "--socket"}, {"--socket"}, {"--other", "x"}, {"configure", "extra"}}) {
     RelayProcess relay(arguments);
     EXPECT_EQ(relay.wait(), 2 << 8);
   }
