@@ -35,7 +35,8 @@ class AggregateLists : public Aggregate {
 
   void shorten_deadline() {
     hub = std::make_unique<Hub>(
-        loop, [this](link::ToDaemon message) { to_daemon.push_back(std::move(message)); }, 50ms);
+        loop, [this](link::ToDaemon message) { to_daemon.push_back(std::move(message)); },
+        limits::Deadlines{.list = 50ms});
     add_server("files");
     add_server("notes");
     add_worker("c", {"files", "notes"});
