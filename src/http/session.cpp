@@ -105,7 +105,8 @@ void Session::take_batch(Exchange& exchange) {
     auto& [message, text] = messages.emplace_back(jsonrpc::Envelope{}, std::string(part));
     message = jsonrpc::scan(text);
     any_request = any_request || message.kind == jsonrpc::Kind::request;
-    if (message.kind == jsonrpc::Kind::invalid || message.kind == jsonrpc::Kind::batch) {
+    if (message.kind != jsonrpc::Kind::request && message.kind != jsonrpc::Kind::notification &&
+        !message.is_response()) {
       messages.clear();
       break;
     }

@@ -127,6 +127,8 @@ TEST_F(Http, batches_exist_in_one_revision_only) {
   EXPECT_TRUE(one->ends());
   one->send("POST", "/mcp/memory", headers(older), Json::array({notification("notifications/x")}).dump());
   EXPECT_EQ(one->response().status, 202U);
+  one->send("POST", "/mcp/memory", headers(older), "[7]");
+  EXPECT_EQ(one->response().status, 400U);
 }
 
 TEST_F(Http, a_socket_outlives_who_served_it_and_its_clients_wait) {
