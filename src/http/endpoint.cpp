@@ -51,9 +51,6 @@ std::optional<Answer> check_post(const Head& head) {
   if (head.content_encoding && *head.content_encoding != "identity") {
     return refuse(415, "no Content-Encoding is taken");
   }
-  if (const auto can = accepted(head); !can.json && !can.events) {
-    return refuse(406, "Accept must name application/json and text/event-stream");
-  }
   if (head.content_length) {
     const auto length = text::to_number<std::uint64_t>(*head.content_length);
     if (!length || *length > limits::mcp_line_bytes) {
@@ -75,13 +72,29 @@ bool is_stateless(const Head& head, const jsonrpc::Envelope& message) {
          (message.kind == jsonrpc::Kind::request && hub::opens_modern(message));
 }
 
+/** Of the old transport: streams are opened by GET, messages are posted. */
+std::optional<Answer> check_old_method(const Exchange& exchange, bool is_stream) {
+  const char* method = is_stream ? "GET" : "POST";
+  if (exchange.method() != method) {
+    return refuse_with(405, fmt::format("{} only", method), "Allow", method);
+  }
+  if (!is_stream) {
+    return check_post(exchange.head());
+  }
+  return accepted(exchange.head()).events ? std::nullopt
+                                          : std::optional(refuse(406, "Accept must name text/event-stream"));
+}
+
 std::optional<Answer> check_method(const Exchange& exchange) {
   const auto& head = exchange.head();
   if (exchange.method() != "POST" && head.protocol_version == hub::modern_revision) {
     return refuse_with(405, "this revision of the protocol has POST only", "Allow", "POST");
   }
   if (exchange.method() == "POST") {
-    return check_post(head);
+    const auto can = accepted(head);
+    return can.json || can.events
+               ? check_post(head)
+               : std::optional(refuse(406, "Accept must name application/json and text/event-stream"));
   }
   if (exchange.method() == "GET") {
     return accepted(head).events ? std::nullopt : std::optional(refuse(406, "Accept must name text/event-stream"));
@@ -95,7 +108,8 @@ std::optional<Answer> check_method(const Exchange& exchange) {
 }  // namespace
 
 Endpoint::Endpoint(event::Loop& loop, hub::Hub& hub, Times times)
-    : loop_(loop), hub_(hub), times_(times), tick_(loop, "http keep-alive", [this] {
+    : loop_(loop), hub_(hub), times_(times), old_(loop, hub), tick_(loop, "http keep-alive", [this] {
+        old_.tick();
         for (const auto& [id, entry] : sessions_) {
           entry.session->tick();
         }
@@ -155,11 +169,17 @@ std::optional<Answer> Endpoint::on_head(Exchange& exchange) {
     return refuse_with(401, "a worker's token is needed: /run/hal9000/token", "WWW-Authenticate",
                        "Bearer realm=\"hal9000\"");
   }
-  if (auto refusal = check_method(exchange)) {
+  const bool is_new = read_path(exchange.path()).has_value();
+  auto refusal =
+      is_new ? check_method(exchange) : check_old_method(exchange, read_sse_path(exchange.path()).has_value());
+  if (refusal) {
     return refusal;
   }
+  const auto revision = exchange.head().protocol_version;
   // A POST's body tells whether it comes from a client that can be told which ones are.
-  if (exchange.method() != "POST" && !names_known_revision(exchange.head())) {
+  const bool known = is_new ? exchange.method() == "POST" || names_known_revision(exchange.head())
+                            : !revision || is_known_sse_revision(*revision);
+  if (!known) {
     return refuse(400, unknown_revision);
   }
   return admit(exchange, *worker);
@@ -176,8 +196,8 @@ std::optional<Answer> Endpoint::check_address(const Exchange& exchange) const {
   if (head.origin && !is_our_origin(*head.origin)) {
     return refuse(403, "Origin is not of this machine");
   }
-  if (!read_path(exchange.path())) {
-    return refuse(404, "there is nothing but /mcp and /mcp/NAME");
+  if (!read_path(exchange.path()) && !read_sse_path(exchange.path()) && !read_message_path(exchange.path())) {
+    return refuse(404, "there is nothing but /mcp, /mcp/NAME, and for old clients /sse and /sse/NAME");
   }
   return std::nullopt;
 }
@@ -244,9 +264,19 @@ void Endpoint::on_over(Exchange& exchange) {
 
 // Requests.
 
+std::string Endpoint::hub_name(const std::string& name) {
+  return name.empty() ? names::all_servers : name;
+}
+
 void Endpoint::on_request(Exchange& exchange) {
   const auto& worker = *static_cast<Worker*>(exchange.context);
   hub_.note_activity(worker.id);
+  if (const auto server = read_sse_path(exchange.path())) {
+    return open_old(exchange, *server);
+  }
+  if (const auto session = read_message_path(exchange.path())) {
+    return old_.post(exchange, worker.id, *session);
+  }
   if (exchange.method() == "POST") {
     return on_post(exchange);
   }
@@ -311,26 +341,20 @@ void Endpoint::on_post(Exchange& exchange) {
 
 void Endpoint::initialize(Exchange& exchange, const jsonrpc::Envelope& message) {
   const auto& worker = *static_cast<Worker*>(exchange.context);
-  if (sessions_.size() >= limits::sessions) {
+  if (sessions() >= limits::sessions) {
     return exchange.answer(too_much(503, "too many sessions of all workers"));
   }
   const auto name = read_path(exchange.path()).value_or("");
   auto session = std::make_unique<Session>(loop_, times_, text::random_hex(session_id_digits), worker.id, name,
                                            static_cast<Session::Listener&>(*this));
   OneServer* client = nullptr;
-  const auto server = hub_.open(worker.id, name, [&](hub::ClientId id) {
+  const auto server = hub_.open(worker.id, hub_name(name), [&](hub::ClientId id) {
     auto made = std::make_unique<OneServer>(*session, id);
     client = made.get();
     return made;
   });
   if (!server) {
-    const auto& error = server.error();
-    if (error.code == Errc::limit) {
-      return exchange.answer(too_much(429, error.message));
-    }
-    // One answer for a server that does not exist and one that this worker may not use.
-    const unsigned status = error.code == Errc::denied ? 404 : 503;
-    return exchange.answer(error_answer(status, jsonrpc::code_of(error.code), error.message, message.id));
+    return exchange.answer(refused_session(server.error(), message.id));
   }
   client->joined(**server);
   session->set_backend(client);
@@ -340,13 +364,21 @@ void Endpoint::initialize(Exchange& exchange, const jsonrpc::Envelope& message) 
   kept.post(exchange, message);
 }
 
+void Endpoint::open_old(Exchange& exchange, const std::string& server) {
+  if (sessions() >= limits::sessions) {
+    return exchange.answer(too_much(503, "too many sessions of all workers"));
+  }
+  old_.open(exchange, static_cast<Worker*>(exchange.context)->id, hub_name(server));
+  arm_tick();
+}
+
 void Endpoint::on_session_over(Session& session) {
   auto node = sessions_.extract(session.id());
   hub_.close(*node.mapped().client);
 }
 
 void Endpoint::arm_tick() {
-  if ((!sessions_.empty() || !stateless_.empty()) && !tick_.armed()) {
+  if ((sessions() > 0 || !stateless_.empty()) && !tick_.armed()) {
     tick_.arm(times_.keep_alive);
   }
 }

@@ -5,6 +5,7 @@
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
 #include "http/session.hpp"
+#include "http/sse_sessions.hpp"
 #include "http/stateless.hpp"
 #include "http/web_server.hpp"
 #include "hub/hub.hpp"
@@ -38,7 +39,7 @@ class Endpoint final : private WebServer::Handler, private Session::Listener, pr
   void set_worker(const WorkerId& id, std::string token);
   void remove_worker(const WorkerId& id);
 
-  [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
+  [[nodiscard]] std::size_t sessions() const { return sessions_.size() + old_.size(); }
 
  private:
   struct Worker {
@@ -65,7 +66,10 @@ class Endpoint final : private WebServer::Handler, private Session::Listener, pr
   [[nodiscard]] std::optional<Answer> admit(Exchange& exchange, Worker& worker);
   /** Null: `refusal` says why. */
   [[nodiscard]] Session* find_session(const Exchange& exchange, Answer& refusal);
+  /** A path without a server's name is all of them. */
+  [[nodiscard]] static std::string hub_name(const std::string& server);
   void on_post(Exchange& exchange);
+  void open_old(Exchange& exchange, const std::string& server);
   void initialize(Exchange& exchange, const jsonrpc::Envelope& message);
 
   // Revision 2026-07-28: endpoint_stateless.cpp
@@ -86,6 +90,8 @@ class Endpoint final : private WebServer::Handler, private Session::Listener, pr
     StatelessClient* client = nullptr;
   };
   std::map<std::pair<WorkerId, std::string>, StatelessEntry> stateless_;
+  /** Of the old transport. */
+  SseSessions old_;
   event::Timer tick_;
   std::unique_ptr<WebServer> web_;
 };

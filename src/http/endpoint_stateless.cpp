@@ -18,7 +18,7 @@ constexpr std::size_t name_digits = 32;
 
 void Endpoint::post_stateless(Exchange& exchange, const jsonrpc::Envelope& message) {
   const auto& worker = *static_cast<Worker*>(exchange.context);
-  const auto stateless = stateless_of(worker.id, read_path(exchange.path()).value_or(""));
+  const auto stateless = stateless_of(worker.id, hub_name(read_path(exchange.path()).value_or("")));
   if (stateless) {
     return (*stateless)->post(exchange, message);
   }
@@ -37,7 +37,7 @@ Result<Stateless*> Endpoint::stateless_of(const WorkerId& worker, const std::str
     }
     return found->second.front.get();
   }
-  if (sessions_.size() + stateless_.size() >= limits::sessions) {
+  if (sessions() + stateless_.size() >= limits::sessions) {
     return Error{Errc::limit, "too many sessions of all workers"};
   }
   auto front = std::make_unique<Stateless>(loop_, times_, text::random_hex(name_digits), worker, server,

@@ -40,6 +40,10 @@ void EventStream::add(std::span<const std::string_view> message) {
   events_.push_back(std::move(event));
 }
 
+void EventStream::announce(std::string_view event, std::string_view data) {
+  prelude_ = fmt::format("event: {}\ndata: {}\n\n", event, data);
+}
+
 void EventStream::open(bool priming) {
   prelude_ = fmt::format("retry: {}\n", limits::retry_ms);
   if (priming) {

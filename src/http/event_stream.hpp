@@ -25,6 +25,8 @@ class EventStream {
 
   /** A message, one JSON text, possibly in pieces. */
   void add(std::span<const std::string_view> message);
+  /** The first thing a connection reads: an event of this kind. */
+  void announce(std::string_view event, std::string_view data);
   /** The last one has been added: read() ends the stream after it. */
   void finish() { finished_ = true; }
   [[nodiscard]] bool finished() const { return finished_; }

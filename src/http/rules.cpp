@@ -56,6 +56,21 @@ bool is_refused(std::string_view parameters) {
   return false;
 }
 
+/** The name in "ROOT/NAME", empty for ROOT itself; unset for any other path. */
+std::optional<std::string> name_under(std::string_view root, std::string_view path) {
+  if (path.substr(0, root.size()) != root) {
+    return std::nullopt;
+  }
+  path.remove_prefix(root.size());
+  if (path.empty() || path == "/") {
+    return "";
+  }
+  if (path.front() != '/' || !text::is_name(path.substr(1))) {
+    return std::nullopt;
+  }
+  return std::string(path.substr(1));
+}
+
 }  // namespace
 
 bool equal_in_any_case(std::string_view one, std::string_view other) {
@@ -188,18 +203,20 @@ std::string event_id(const EventId& id) {
 }
 
 std::optional<std::string> read_path(std::string_view path) {
-  constexpr std::string_view root = "/mcp";
-  if (path.substr(0, root.size()) != root) {
-    return std::nullopt;
-  }
-  path.remove_prefix(root.size());
-  if (path.empty() || path == "/") {
-    return "";
-  }
-  if (path.front() != '/' || !text::is_name(path.substr(1))) {
-    return std::nullopt;
-  }
-  return std::string(path.substr(1));
+  return name_under("/mcp", path);
+}
+
+std::optional<std::string> read_sse_path(std::string_view path) {
+  return name_under("/sse", path);
+}
+
+std::optional<std::string> read_message_path(std::string_view path) {
+  auto session = name_under("/message", path);
+  return session && !session->empty() ? session : std::nullopt;
+}
+
+bool is_known_sse_revision(std::string_view revision) {
+  return revision == "2024-11-05" || is_known_revision(revision);
 }
 
 }  // namespace hal::http

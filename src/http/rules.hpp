@@ -75,5 +75,11 @@ struct EventId {
 
 /** The server's name in "/mcp/NAME", empty for "/mcp", unset for any other path. */
 [[nodiscard]] std::optional<std::string> read_path(std::string_view path);
+// Of the transport of revision 2024-11-05:
+/** The same in "/sse/NAME" and "/sse". */
+[[nodiscard]] std::optional<std::string> read_sse_path(std::string_view path);
+/** The session in "/message/ID". */
+[[nodiscard]] std::optional<std::string> read_message_path(std::string_view path);
+[[nodiscard]] bool is_known_sse_revision(std::string_view revision);
 
 }  // namespace hal::http

@@ -173,6 +173,8 @@ std::optional<Event> HttpPeer::event() {
       } else if (line.rfind("data:", 0) == 0) {
         event.data += value;
         event.has_data = true;
+      } else if (line.rfind("event:", 0) == 0) {
+        event.type = value;
       } else if (line.rfind("retry:", 0) == 0) {
         event.retry = value;
       }

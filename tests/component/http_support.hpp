@@ -37,6 +37,8 @@ struct Response {
 /** One server-sent event. */
 struct Event {
   std::string id;
+  /** Empty: a message. */
+  std::string type;
   std::string data;
   bool has_data = false;
   std::string retry;

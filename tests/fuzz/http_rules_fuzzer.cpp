@@ -24,6 +24,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     (void)http::bearer_token(value);
     (void)http::equal_secrets(value, line);
     (void)http::read_path(value);
+    (void)http::read_sse_path(value);
+    (void)http::read_message_path(value);
     if (const auto id = http::read_event_id(value)) {
       const auto again = http::read_event_id(http::event_id(*id));
       if (!again || again->stream != id->stream || again->event != id->event) {

@@ -120,6 +120,20 @@ TEST(Rules, read_paths) {
   }
 }
 
+TEST(Rules, read_paths_of_the_old_transport) {
+  EXPECT_EQ(read_sse_path("/sse"), "");
+  EXPECT_EQ(read_sse_path("/sse/"), "");
+  EXPECT_EQ(read_sse_path("/sse/memory-bank"), "memory-bank");
+  EXPECT_EQ(read_message_path("/message/0a1b"), "0a1b");
+  for (const auto* path : {"", "/", "/ssex", "/sse//", "/sse/a/b", "/message", "/message/", "/mcp/a"}) {
+    EXPECT_FALSE(read_sse_path(path)) << path;
+    EXPECT_FALSE(read_message_path(path)) << path;
+  }
+  EXPECT_TRUE(is_known_sse_revision("2024-11-05"));
+  EXPECT_TRUE(is_known_sse_revision("2025-11-25"));
+  EXPECT_FALSE(is_known_sse_revision("2024-11-06"));
+}
+
 // Streams.
 
 std::string read_all(EventStream& stream, std::size_t step = 7) {
