@@ -24,9 +24,10 @@
 #include <vector>
 
 /**
- * How long a call takes over Streamable HTTP and the gateway, against direct stdio to the same server and against other
- * bridges before it, in one run. Sequential calls use one connection, those in flight sixteen of one session. Rounds
- * take turns, so that what else the machine does hits all alike. Prints medians and ratios.
+ * How long a call takes over Streamable HTTP and the gateway, at the server's address and at that of all servers,
+ * against direct stdio to the same server and against other bridges before it, in one run. Sequential calls use one
+ * connection, those in flight sixteen of one session. Rounds take turns, so that what else the machine does hits all
+ * alike. Prints medians and ratios.
  */
 namespace {
 
@@ -41,6 +42,8 @@ constexpr int large_calls = 20;
 constexpr std::size_t large_bytes = std::size_t{1} << 20;
 /** Other bridges make fewer calls, and no large ones, which some refuse. */
 constexpr int peer_share = 8;
+/** The ways that are ours come first. */
+constexpr std::size_t own_ways = 2;
 constexpr auto peer_start = std::chrono::seconds(30);
 
 sockaddr_in loopback(std::uint16_t port) {
@@ -55,6 +58,7 @@ struct Measured {
   std::vector<double> call_us;
   std::vector<double> calls_per_second;
   std::vector<double> large_us;
+  double gateway_cpu = 0;
 };
 
 void measure_direct(Client& client, Measured& measured) {
@@ -88,6 +92,8 @@ struct Way {
   std::string name;
   Place place;
   int share = 1;
+  /** What the tool is called there. */
+  std::string tool = "echo";
   std::vector<std::unique_ptr<Connection>> connections = {};
   std::string session = {};
   Measured measured = {};
@@ -101,7 +107,7 @@ struct Way {
     }
     auto& first = *connections.front();
     for (int i = 0; i < sequential_calls / share; ++i) {
-      const auto line = calls.call("hello");
+      const auto line = calls.call("hello", tool);
       measured.call_us.push_back(1e6 * seconds_of([&] {
                                    first.send(session, line);
                                    first.receive();
@@ -110,7 +116,7 @@ struct Way {
     measured.calls_per_second.push_back(parallel_calls / share / seconds_of([&] { in_parallel(calls); }));
     const std::string text(large_bytes, 'x');
     for (int i = 0; i < large_calls && share == 1; ++i) {
-      const auto line = calls.call(text);
+      const auto line = calls.call(text, tool);
       measured.large_us.push_back(1e6 * seconds_of([&] {
                                     first.send(session, line);
                                     first.receive();
@@ -121,7 +127,7 @@ struct Way {
   void in_parallel(Client& calls) {
     std::vector<pollfd> polled;
     for (const auto& connection : connections) {
-      connection->send(session, calls.call("hello"));
+      connection->send(session, calls.call("hello", tool));
       polled.push_back({connection->fd(), POLLIN, 0});
     }
     for (int done = 0, sent = in_flight; done < parallel_calls / share;) {
@@ -133,7 +139,7 @@ struct Way {
         ++done;
         if (sent < parallel_calls / share) {
           ++sent;
-          connections[i]->send(session, calls.call("hello"));
+          connections[i]->send(session, calls.call("hello", tool));
         }
       }
     }
@@ -202,7 +208,7 @@ void report(const Measured& plain, const std::vector<Way>& ways) {
   std::printf("added to a call: %.1f us; throughput %.2f of direct; 1 MiB both ways %.2f of direct\n", added,
               median(http.calls_per_second) / median(plain.calls_per_second),
               median(http.large_us) / median(plain.large_us));
-  for (std::size_t i = 1; i < ways.size(); ++i) {
+  for (std::size_t i = own_ways; i < ways.size(); ++i) {
     const auto& peer = ways[i].measured;
     std::printf("against %s: added %.2f of its %.1f us; throughput %.1f times\n", ways[i].name.c_str(),
                 added / (median(peer.call_us) - median(plain.call_us)), median(peer.call_us) - median(plain.call_us),
@@ -216,26 +222,30 @@ int run_all(const std::string& server, const std::string& gateway, const std::ve
   direct.initialize();
   std::vector<std::unique_ptr<Peer>> peers;
   std::vector<Way> ways;
-  ways.push_back({"http", {daemon.address(), "/mcp/echo", "Authorization: Bearer " + Daemon::token() + "\r\n"}});
+  const auto authorization = "Authorization: Bearer " + Daemon::token() + "\r\n";
+  ways.push_back({"http", {daemon.address(), "/mcp/echo", authorization}});
   ways.front().open([&] { daemon.turn_until([&] { return daemon.attached(); }); });
+  ways.push_back({"http, all", {daemon.address(), "/mcp", authorization}, 1, "echo__echo"});
+  ways.back().open([] {});
   for (const auto& command : commands) {
     peers.push_back(std::make_unique<Peer>(command, server));
     ways.push_back({"peer " + std::to_string(peers.size()), peers.back()->place(), peer_share});
     ways.back().open([] {});
   }
   Measured plain;
-  double cpu = 0;
   for (int round = 0; round < rounds; ++round) {
     measure_direct(direct, plain);
     for (auto& way : ways) {
       const double before = cpu_seconds(daemon.gateway);
       way.measure(direct);
-      cpu += cpu_seconds(daemon.gateway) - before;
+      way.measured.gateway_cpu += cpu_seconds(daemon.gateway) - before;
     }
   }
   report(plain, ways);
-  std::printf("gateway: %.1f us of CPU a call (large ones among them), resident %ld KiB\n",
-              1e6 * cpu / (rounds * (sequential_calls + parallel_calls + large_calls)), resident_kib(daemon.gateway));
+  constexpr auto calls = rounds * (sequential_calls + parallel_calls + large_calls);
+  std::printf("gateway: %.1f us of CPU a call (large ones among them), %.1f at the address of all; resident %ld KiB\n",
+              1e6 * ways[0].measured.gateway_cpu / calls, 1e6 * ways[1].measured.gateway_cpu / calls,
+              resident_kib(daemon.gateway));
   for (std::size_t i = 0; i < peers.size(); ++i) {
     std::printf("peer %zu: resident %ld KiB\n", i + 1, resident_kib(peers[i]->pid()));
   }

@@ -88,9 +88,9 @@ class Client {
          "\n");
   }
 
-  std::string call(std::string_view text) {
-    return R"({"jsonrpc":"2.0","id":)" + std::to_string(++id_) +
-           R"(,"method":"tools/call","params":{"name":"echo","arguments":{"message":")" + std::string(text) + "\"}}}\n";
+  std::string call(std::string_view text, std::string_view tool = "echo") {
+    return R"({"jsonrpc":"2.0","id":)" + std::to_string(++id_) + R"(,"method":"tools/call","params":{"name":")" +
+           std::string(tool) + R"(","arguments":{"message":")" + std::string(text) + "\"}}}\n";
   }
 
  private:
