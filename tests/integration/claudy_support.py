@@ -1,13 +1,14 @@
 """A private bus, a fake daemon and a terminal for tests of claudy."""
 import json
 import os
-import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import conftest
 
 SOURCE = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("HAL_BUILD_DIR", SOURCE / "build"))
@@ -92,11 +93,9 @@ class Stage:
 
     @staticmethod
     def read_line(stream):
-        ready, _, _ = select.select([stream], [], [], DEADLINE)
-        assert ready, "nothing came"
-        line = stream.readline()
+        line = conftest.read_line(stream)
         assert line, "the stream ended"
-        return line
+        return line + "\n"
 
     @staticmethod
     def wait_for(condition):

@@ -54,10 +54,16 @@ BUS_CONFIG = """<busconfig>
 
 
 def read_line(stream):
-    """One line of a pipe, or a failure at the deadline."""
-    ready, _, _ = select.select([stream], [], [], DEADLINE)
-    assert ready, "nothing came"
-    return stream.readline().rstrip("\n")
+    """One line of a pipe without its end, or a failure at the deadline; empty at the end of the stream."""
+    line = b""
+    while not line.endswith(b"\n"):  # byte by byte: what the stream keeps for later no select() tells of
+        ready, _, _ = select.select([stream], [], [], DEADLINE)
+        assert ready, f"nothing came after {line!r}"
+        byte = os.read(stream.fileno(), 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode().rstrip("\n")
 
 
 class Failed(Exception):
