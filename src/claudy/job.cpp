@@ -68,6 +68,9 @@ class JobWait {
         return;
       }
       path_ = reply->body().at(0).get<std::string>();
+      if (cancelled_) {
+        send_cancel();
+      }
       if (::isatty(STDERR_FILENO) != 0) {
         show_progress();
       }
@@ -94,12 +97,19 @@ class JobWait {
     loop_.exit(0);
   }
 
+  /** The first interrupt cancels the job, once its path is known; the second gives up waiting. */
   void cancel() {
-    if (path_.empty() || cancelled_) {
+    if (cancelled_) {
       end(Error{Errc::cancelled, "interrupted; what has begun goes on"});
       return;
     }
     cancelled_ = true;
+    if (!path_.empty()) {
+      send_cancel();
+    }
+  }
+
+  void send_cancel() {
     bus_.start({path_, std::string(job_interface), "Cancel"}, {}, [](const Result<Reply>&) {});
   }
 

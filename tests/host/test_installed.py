@@ -28,6 +28,14 @@ def wait_for_daemon(host, older_than=None):
     return wait_until("hal9000.service is active", up)
 
 
+def wait_for_pool(host):
+    """Until no warm worker is being made, nor about to be."""
+    def settled():
+        number = {name: host.get(f"{ROOT}/pool", "Pool1", name) for name in ("Warm", "Starting", "Target", "Pressure")}
+        return number["Starting"] == 0 and (number["Warm"] >= number["Target"] or number["Pressure"] in {"some", "full"})
+    wait_until("the pool has what it wants", settled)
+
+
 class McpClient:
     """An MCP client inside a worker: the relay, as Claude Code starts it."""
 
@@ -192,6 +200,7 @@ def test_a_restart_keeps_workers_and_their_mcp_sessions(host, worker, sequential
 
 def test_a_killed_daemon_finds_everything_again(host, worker, sequential):
     assert "sequentialthinking" in sequential.tools()
+    wait_for_pool(host)
     before, servers, old = host.containers(), server_units(host), wait_for_daemon(host)
     host.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "hal9000.service")
     assert wait_for_daemon(host, old)

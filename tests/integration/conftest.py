@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -53,17 +54,26 @@ BUS_CONFIG = """<busconfig>
 """
 
 
+_unread = weakref.WeakKeyDictionary()
+
+
 def read_line(stream):
-    """One line of a pipe without its end, or a failure at the deadline; empty at the end of the stream."""
-    line = b""
-    while not line.endswith(b"\n"):  # byte by byte: what the stream keeps for later no select() tells of
+    """One line of a pipe without its end, or a failure at the deadline; empty at the end of the stream.
+
+    Read past the stream's own buffer, which would keep lines that no select() tells of.
+    """
+    unread = _unread.setdefault(stream, bytearray())
+    while (end := unread.find(b"\n")) < 0:
         ready, _, _ = select.select([stream], [], [], DEADLINE)
-        assert ready, f"nothing came after {line!r}"
-        byte = os.read(stream.fileno(), 1)
-        if not byte:
+        assert ready, f"nothing came after {bytes(unread[:200])}"
+        more = os.read(stream.fileno(), 1 << 20)
+        if not more:
+            end = len(unread)
             break
-        line += byte
-    return line.decode().rstrip("\n")
+        unread += more
+    line = unread[:end].decode()
+    del unread[: end + 1]
+    return line
 
 
 class Failed(Exception):

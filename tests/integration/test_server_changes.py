@@ -403,7 +403,7 @@ def test_an_interrupt_cancels_an_installation(system):
     process = subprocess.Popen([BUILD / "src/claudy/claudy", "server", "install", "time", "pypi:mcp-server-time"],
                                env=system.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        eventually(lambda: generations(system))
+        eventually(lambda: generations(system))  # there before claudy has been told the job's path, or after
         process.send_signal(2)
         assert process.wait(DEADLINE) == 1
         assert "cancel" in process.stderr.read()
