@@ -60,6 +60,16 @@ def test_claude_code_reaches_every_mcp_server(system, worker):
         assert "Connected" in line, answer
 
 
+def test_a_worker_shows_the_prompt_and_no_complaint(system, project):
+    name = f"w-{uuid.uuid4().hex[:8]}"
+    system.claudy("spawn", project, "--name", name)
+    try:
+        screen = wait_until("the prompt", lambda: "❯" in (text := system.claudy("capture", name)) and text)
+        assert "⚠" not in screen, screen
+    finally:
+        system.claudy("rm", name)
+
+
 def test_a_turn_of_claude_code_uses_all_three_servers(system, worker, tmp_path):
     """The stand-in of the model asks for tools; Claude Code in the worker calls them through relay and gateway."""
     marker = uuid.uuid4().hex

@@ -13,6 +13,7 @@ if [ ! -e "$folder/complete" ]; then
   trap 'rm -rf "$fresh"' EXIT
   cp "$here/package.json" "$here/package-lock.json" "$fresh"
   (cd "$fresh" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >&2
+  chmod 755 "$fresh"  # MCP servers run as users of their own
   touch "$fresh/complete"
   mv -T "$fresh" "$folder" 2>/dev/null || [ -e "$folder/complete" ]  # another run may have been quicker
 fi
