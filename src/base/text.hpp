@@ -27,6 +27,9 @@ template <class Number>
 
 [[nodiscard]] std::string_view trim(std::string_view text);
 
+/** Whether both are the same but for the case of ASCII letters. */
+[[nodiscard]] bool equal_in_any_case(std::string_view one, std::string_view other);
+
 /** `text` for a log or a message to a person: control bytes and bad UTF-8 as \xHH, cut with "…" after `max_bytes`. */
 [[nodiscard]] std::string printable(std::string_view text, std::size_t max_bytes = 200);
 

@@ -15,12 +15,6 @@ namespace hal::http {
 
 namespace {
 
-constexpr std::string_view annotation = "x-mcp-header";
-/** Of all tools of one server that have such parameters, and of one tool. */
-constexpr std::size_t max_tools = 1024;
-constexpr std::size_t max_parameters = 64;
-/** Of properties within properties. */
-constexpr std::size_t max_depth = 16;
 /** Of a client's text in an error. */
 constexpr std::size_t told_bytes = 64;
 
@@ -56,15 +50,6 @@ std::optional<std::string> decode_base64(std::string_view text) {
 
 bool is_visible(std::string_view value) {
   return std::all_of(value.begin(), value.end(), [](char c) { return (c >= 0x20 && c < 0x7F) || c == '\t'; });
-}
-
-/** RFC 9110, 5.6.2. */
-bool is_token(std::string_view name) {
-  constexpr std::string_view others = "!#$%&'*+-.^_`|~";
-  return !name.empty() && std::all_of(name.begin(), name.end(), [&](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           others.find(c) != std::string_view::npos;
-  });
 }
 
 std::string shown(std::string_view text) {
@@ -137,78 +122,20 @@ std::optional<std::string> header_mismatch(const Head& head, const jsonrpc::Enve
   return std::nullopt;
 }
 
-void ToolHeaders::learn(std::string_view result) {
-  (void)jsonrpc::any_element(jsonrpc::member(result, "tools"), [this](std::string_view tool) {
-    learn_tool(tool);
-    return false;
-  });
-}
-
-void ToolHeaders::learn_tool(std::string_view tool) {
-  const auto name = jsonrpc::unescape(jsonrpc::member(tool, "name"));
-  tools_.erase(name);
-  const auto schema = jsonrpc::member(tool, "inputSchema");
-  if (schema.find(annotation) == std::string_view::npos || tools_.size() >= max_tools) {
-    return;
-  }
-  std::vector<std::string> path;
-  std::vector<Parameter> found;
-  if (collect(schema, path, found) && !found.empty()) {
-    tools_.emplace(name, std::move(found));
-  }
-}
-
-/** Through properties of properties only: what stands elsewhere is no annotation that a client could follow. */
-bool ToolHeaders::collect(std::string_view schema, std::vector<std::string>& path, std::vector<Parameter>& found) {
-  if (const auto raw = jsonrpc::member(schema, annotation); !raw.empty() && !path.empty()) {
-    auto header = jsonrpc::unescape(raw);
-    const auto type = jsonrpc::unescape(jsonrpc::member(schema, "type"));
-    const bool is_double = std::any_of(found.begin(), found.end(),
-                                       [&](const Parameter& other) { return equal_in_any_case(other.header, header); });
-    if (!is_token(header) || is_double || found.size() >= max_parameters ||
-        (type != "string" && type != "integer" && type != "boolean")) {
-      return false;
-    }
-    found.push_back({std::move(header), path});
-  }
-  if (path.size() >= max_depth) {
-    return true;
-  }
-  bool valid = true;
-  jsonrpc::each_member_of(jsonrpc::member(schema, "properties"), [&](std::string_view key, std::string_view property) {
-    if (property.find(annotation) != std::string_view::npos) {
-      path.emplace_back(key);
-      valid = collect(property, path, found) && valid;
-      path.pop_back();
-    }
-  });
-  return valid;
-}
-
-std::optional<std::string> ToolHeaders::mismatch(const Head& head, const jsonrpc::Envelope& call) const {
-  const auto tool = tools_.find(jsonrpc::unescape(call.name));
-  if (tool == tools_.end()) {
-    return std::nullopt;
-  }
-  for (const auto& parameter : tool->second) {
-    auto raw = call.arguments;
-    for (const auto& key : parameter.path) {
-      raw = jsonrpc::member(raw, key);
-    }
-    if (raw.empty() || raw == "null" || raw.starts_with('{') || raw.starts_with('[')) {
-      continue;
-    }
+std::optional<std::string> header_mismatch(const Head& head, const jsonrpc::ToolHeaders& tools,
+                                           const jsonrpc::Envelope& call) {
+  for (const auto& [name, raw] : tools.values(call)) {
     const auto header = std::find_if(head.mcp_params.begin(), head.mcp_params.end(),
-                                     [&](const auto& one) { return equal_in_any_case(one.first, parameter.header); });
+                                     [&](const auto& one) { return text::equal_in_any_case(one.first, name); });
     if (header == head.mcp_params.end()) {
-      return fmt::format("Mcp-Param-{} header is required with these arguments", parameter.header);
+      return fmt::format("Mcp-Param-{} header is required with these arguments", name);
     }
     const auto decoded = decode_header_value(header->second);
     if (!decoded) {
-      return fmt::format("Mcp-Param-{} is encoded wrongly", parameter.header);
+      return fmt::format("Mcp-Param-{} is encoded wrongly", name);
     }
     if (!says_same(*decoded, raw)) {
-      return fmt::format("Mcp-Param-{} says {}, the arguments {}", parameter.header, shown(*decoded), shown(raw));
+      return fmt::format("Mcp-Param-{} says {}, the arguments {}", name, shown(*decoded), shown(raw));
     }
   }
   return std::nullopt;

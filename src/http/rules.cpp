@@ -15,10 +15,6 @@ namespace {
 constexpr std::array<std::string_view, 3> revisions = {"2025-03-26", "2025-06-18", "2025-11-25"};
 constexpr std::array<std::string_view, 3> hosts = {"127.0.0.1", "localhost", "[::1]"};
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 /** The part up to `end`, which `text` loses with it. */
 std::string_view take_until(std::string_view& text, char end) {
   const auto at = text.find(end);
@@ -42,14 +38,14 @@ std::optional<std::pair<std::string_view, std::optional<std::uint16_t>>> split_h
 }
 
 bool is_loopback_name(std::string_view name) {
-  return std::any_of(hosts.begin(), hosts.end(), [&](auto host) { return equal_in_any_case(host, name); });
+  return std::any_of(hosts.begin(), hosts.end(), [&](auto host) { return text::equal_in_any_case(host, name); });
 }
 
 /** q=0 says: not this one. */
 bool is_refused(std::string_view parameters) {
   while (!parameters.empty()) {
     const auto parameter = take_until(parameters, ';');
-    if (parameter.size() >= 3 && lower(parameter[0]) == 'q' && parameter[1] == '=') {
+    if (parameter.size() >= 3 && (parameter[0] == 'q' || parameter[0] == 'Q') && parameter[1] == '=') {
       return parameter.find_first_not_of("0.", 2) == std::string_view::npos;
     }
   }
@@ -73,11 +69,6 @@ std::optional<std::string> name_under(std::string_view root, std::string_view pa
 
 }  // namespace
 
-bool equal_in_any_case(std::string_view one, std::string_view other) {
-  return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                    [](char a, char b) { return lower(a) == lower(b); });
-}
-
 void Head::take(std::string_view name, std::string_view value) {
   const std::pair<std::string_view, std::optional<std::string_view>*> single[] = {
       {"Host", &host},
@@ -93,21 +84,21 @@ void Head::take(std::string_view name, std::string_view value) {
       {"Mcp-Name", &mcp_name},
   };
   for (const auto& [known, place] : single) {
-    if (equal_in_any_case(name, known)) {
+    if (text::equal_in_any_case(name, known)) {
       doubled = doubled || place->has_value();
       *place = text::trim(value);
       return;
     }
   }
   constexpr std::string_view param = "Mcp-Param-";
-  if (equal_in_any_case(name.substr(0, param.size()), param)) {
+  if (text::equal_in_any_case(name.substr(0, param.size()), param)) {
     name.remove_prefix(param.size());
     doubled = doubled || std::any_of(mcp_params.begin(), mcp_params.end(),
-                                     [name](const auto& other) { return equal_in_any_case(other.first, name); });
+                                     [name](const auto& other) { return text::equal_in_any_case(other.first, name); });
     mcp_params.emplace_back(name, text::trim(value));
     return;
   }
-  if (equal_in_any_case(name, "Accept")) {
+  if (text::equal_in_any_case(name, "Accept")) {
     accept += has_accept ? "," : "";
     accept += value;
     has_accept = true;
@@ -143,22 +134,22 @@ Accepted accepted(const Head& head) {
     }
     const bool all = type == "*/*";
     const bool was_events_only = result.events && !result.json;
-    result.json = result.json || all || equal_in_any_case(type, "application/json") || type == "application/*";
-    result.events = result.events || all || equal_in_any_case(type, "text/event-stream") || type == "text/*";
+    result.json = result.json || all || text::equal_in_any_case(type, "application/json") || type == "application/*";
+    result.events = result.events || all || text::equal_in_any_case(type, "text/event-stream") || type == "text/*";
     result.events_first = result.events_first || (was_events_only && result.json);
   }
   return result;
 }
 
 bool is_json(std::string_view content_type) {
-  if (!equal_in_any_case(take_until(content_type, ';'), "application/json")) {
+  if (!text::equal_in_any_case(take_until(content_type, ';'), "application/json")) {
     return false;
   }
   while (!content_type.empty()) {
     auto parameter = take_until(content_type, ';');
     const auto name = take_until(parameter, '=');
-    const bool is_utf8 = equal_in_any_case(parameter, "utf-8") || equal_in_any_case(parameter, "\"utf-8\"");
-    if (equal_in_any_case(name, "charset") && !is_utf8) {
+    const bool is_utf8 = text::equal_in_any_case(parameter, "utf-8") || text::equal_in_any_case(parameter, "\"utf-8\"");
+    if (text::equal_in_any_case(name, "charset") && !is_utf8) {
       return false;
     }
   }
@@ -171,7 +162,7 @@ bool is_known_revision(std::string_view revision) {
 
 std::string_view bearer_token(std::string_view authorization) {
   constexpr std::string_view scheme = "bearer ";
-  if (authorization.size() <= scheme.size() || !equal_in_any_case(authorization.substr(0, scheme.size()), scheme)) {
+  if (authorization.size() <= scheme.size() || !text::equal_in_any_case(authorization.substr(0, scheme.size()), scheme)) {
     return {};
   }
   return text::trim(authorization.substr(scheme.size()));

@@ -53,9 +53,6 @@ struct Accepted {
 /** Content-Type: application/json, with any parameters but another charset than UTF-8. */
 [[nodiscard]] bool is_json(std::string_view content_type);
 
-/** Compares names of headers. */
-[[nodiscard]] bool equal_in_any_case(std::string_view one, std::string_view other);
-
 /** A revision of the protocol that has this transport with its sessions. */
 [[nodiscard]] bool is_known_revision(std::string_view revision);
 

@@ -127,7 +127,7 @@ void Stateless::wait(std::deque<Exchange*>& queue, Exchange& exchange) {
 
 void Stateless::take(Exchange& exchange, const jsonrpc::Envelope& message) {
   if (message.method() == "tools/call") {
-    if (const auto what = tools_.mismatch(exchange.head(), message)) {
+    if (const auto what = header_mismatch(exchange.head(), tools_, message)) {
       exchange.set_owner(nullptr);
       return exchange.answer(error_answer(400, jsonrpc::header_mismatch, *what, message.id));
     }

@@ -124,7 +124,7 @@ class Stateless final : private ExchangeOwner {
   std::uint64_t next_number_ = 1;
   /** Requests that are read but not taken, because the server has too much to read. */
   std::deque<Exchange*> waiting_;
-  ToolHeaders tools_;
+  jsonrpc::ToolHeaders tools_;
   enum class Tools { unknown, asked, known } tools_state_ = Tools::unknown;
   /** Of our own tools/list; 0 while none is open. */
   std::uint64_t tools_number_ = 0;

@@ -87,7 +87,7 @@ void Client::on_message(std::string_view line) {
 }
 
 bool Client::is_open(const std::string& key) const {
-  return exchanges_.contains(key) ||
+  return exchanges_.contains(key) || refused_.contains(key) ||
          std::ranges::any_of(queue_, [&key](const Outgoing& one) { return one.request && one.request->key == key; });
 }
 
@@ -102,10 +102,13 @@ void Client::on_request(const jsonrpc::Envelope& message, std::string_view line)
   if (is_open(request.key)) {
     return answer_error(request, {Errc::protocol, "a request with this id is in flight"});
   }
-  if (exchanges_.size() + queue_.size() >= max_open_requests) {
+  if (exchanges_.size() + queue_.size() + refused_.size() >= max_open_requests) {
     return answer_error(request, {Errc::limit, "too many requests in flight at " + host()});
   }
   if (request.stateless()) {
+    if (request.method == "tools/call") {
+      request.parameters = parameter_headers(tools_, message);
+    }
     return send(std::move(request));
   }
   if (request.method == "initialize") {
@@ -136,8 +139,8 @@ bool Client::on_cancelled(const jsonrpc::Envelope& message) {
     return false;
   }
   const auto found = exchanges_.find(key);
-  if (found == exchanges_.end() || key == greeting_key_) {
-    return false;  // too late
+  if (refused_.erase(key) > 0 || found == exchanges_.end() || key == greeting_key_) {
+    return false;  // not on its way, or too late
   }
   if (found->second->request().stateless()) {
     exchanges_.erase(found);  // the end of the connection tells the server
@@ -215,6 +218,9 @@ void Client::brake() {
   for (const auto& [key, exchange] : exchanges_) {
     bytes += exchange->sending();
   }
+  for (const auto& [key, call] : refused_) {
+    bytes += call.request.line.size();
+  }
   web_.outlet.brake(bytes > max_sending_bytes || queue_.size() >= max_waiting);
 }
 
@@ -254,8 +260,13 @@ void Client::on_server_response(const jsonrpc::Envelope& message, std::string_vi
   }
   const auto exchange = std::move(found->second);  // lives until the line has been handed on
   exchanges_.erase(found);
+  if (exchange->request().stateless() && exchange->request().method == "tools/list") {
+    tools_.learn(message.outcome);
+  }
   if (exchange->request().key == greeting_key_) {
     on_greeted(message, line, exchange->request().own);
+  } else if (exchange->request().key == listing_key_) {
+    on_listed(message.outcome);
   } else if (!exchange->request().own) {
     web_.outlet.write(line);
   }
@@ -276,6 +287,9 @@ void Client::on_exchange_failed(Exchange& exchange, const Error& error) {
   if (ended->request().key == greeting_key_) {
     answer_error(ended->request(), error);
     return greeting_failed(error);
+  }
+  if (ended->request().key == listing_key_) {
+    return on_listed({});
   }
   if (error.code != Errc::cancelled) {  // nobody waits
     answer_error(ended->request(), error);

@@ -3,6 +3,7 @@
 #include "base/alive.hpp"
 #include "event/sources.hpp"
 #include "jsonrpc/envelope.hpp"
+#include "jsonrpc/tool_headers.hpp"
 #include "remote/call.hpp"
 #include "remote/exchange.hpp"
 #include "remote/memory.hpp"
@@ -10,6 +11,7 @@
 #include "remote/session.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -56,6 +58,12 @@ class Client final : private Exchange::Listener, private ServerStream::Listener 
     [[nodiscard]] std::size_t bytes() const { return request ? request->line.size() : line.size(); }
   };
 
+  /** A tools/call without the headers that its tool asks for, and what the server has answered. */
+  struct RefusedCall {
+    Request request;
+    std::string answer;
+  };
+
   // From the client.
   void on_message(std::string_view line);
   void on_request(const jsonrpc::Envelope& message, std::string_view line);
@@ -77,6 +85,7 @@ class Client final : private Exchange::Listener, private ServerStream::Listener 
   void on_exchange_begun(Exchange& exchange, const curl::Response& response) override;
   void on_exchange_failed(Exchange& exchange, const Error& error) override;
   void on_session_refused(Exchange& exchange, std::string line) override;
+  void on_headers_refused(Exchange& exchange, std::string line, std::string answer) override;
   void on_endpoint(curl::Url messages) override;
   void on_stream_lost(const Error& reason) override;
 
@@ -93,6 +102,11 @@ class Client final : private Exchange::Listener, private ServerStream::Listener 
   void fail_queued(const Error& error);
   void give_back_session();
 
+  // Headers that tools ask for: client_tools.cpp
+  void list_tools(std::string_view cursor);
+  void on_listed(std::string_view result);
+
+  [[nodiscard]] std::string next_own_id();
   [[nodiscard]] const std::string& host() const { return web_.settings.url.host; }
 
   event::Loop& loop_;
@@ -107,6 +121,12 @@ class Client final : private Exchange::Listener, private ServerStream::Listener 
   std::optional<Request> waiting_greeting_;
   std::map<std::string, std::unique_ptr<Exchange>> exchanges_;
   std::deque<Outgoing> queue_;
+  jsonrpc::ToolHeaders tools_;
+  /** Calls whose tools the server is asked for; by key. */
+  std::map<std::string, RefusedCall> refused_;
+  /** Of our tools/list on its way. */
+  std::string listing_key_;
+  int listed_pages_ = 0;
   /** The notification or response that the server is taking. */
   std::unique_ptr<Call> posting_;
   std::unique_ptr<Call> farewell_;

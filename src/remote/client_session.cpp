@@ -128,9 +128,13 @@ void Client::session_lost(const Error& reason) {
   begin_again();
 }
 
+std::string Client::next_own_id() {
+  return jsonrpc::quote(fmt::format("{}-{}", own_prefix_, ++last_own_id_));
+}
+
 void Client::begin_again() {
   Request request;
-  request.id = jsonrpc::quote(fmt::format("{}-{}", own_prefix_, ++last_own_id_));
+  request.id = next_own_id();
   request.key = jsonrpc::id_key(request.id);
   request.method = "initialize";
   request.line = jsonrpc::request(request.id, request.method, memory_.initialize_params());
@@ -147,7 +151,7 @@ void Client::tell_again(std::string_view result) {
   first.push_back({std::nullopt, jsonrpc::notification("notifications/initialized", ""), true});
   for (const auto& told : memory_.told()) {
     Request request;
-    request.id = jsonrpc::quote(fmt::format("{}-{}", own_prefix_, ++last_own_id_));
+    request.id = next_own_id();
     request.key = jsonrpc::id_key(request.id);
     request.method = told.method;
     request.line = jsonrpc::request(request.id, request.method, told.params);
@@ -213,6 +217,7 @@ void Client::end() {
   stream_.close();
   posting_.reset();
   queue_.clear();
+  refused_.clear();
   exchanges_.clear();
   again_.disarm();
   give_back_session();

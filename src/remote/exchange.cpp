@@ -4,9 +4,11 @@
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/envelope.hpp"
 #include "jsonrpc/message.hpp"
+#include "jsonrpc/places.hpp"
 #include "jsonrpc/splice.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -64,6 +66,7 @@ void Exchange::post() {
   spec.url = request_.stateless() ? web_.settings.url : session_.messages;
   spec.headers = request_.stateless() ? stateless_headers(request_.revision, request_.method, request_.name)
                                       : message_headers(session_);
+  std::ranges::move(request_.parameters, std::back_inserter(spec.headers));
   spec.body = std::move(request_.line);
   spec.answer = patience;
   spec.idle = patience;
@@ -111,17 +114,28 @@ void Exchange::on_refused(Answer answer) {
     return listener_.on_session_refused(*this, std::move(answer.request_body));
   }
   // What the server says itself is better than its status.
-  const auto message = jsonrpc::scan(answer.body);
-  if (message.kind == jsonrpc::Kind::error && (message.id.empty() || message.id == "null")) {
-    jsonrpc::Splice splice(answer.body);
-    splice.replace(message.id, request_.id);
-    if (!message.id.empty()) {
-      return (void)hand_on(joined(splice));
-    }
-  } else if (message.kind == jsonrpc::Kind::error && jsonrpc::id_key(message.id) == request_.key) {
-    return (void)hand_on(answer.body);
+  auto words = own_words(answer.body);
+  if (words.empty()) {
+    return fail(status_error(web_.settings, answer));
   }
-  fail(status_error(web_.settings, answer));
+  const auto code = text::to_number<int>(jsonrpc::member(jsonrpc::scan(words).outcome, "code"));
+  if (code == jsonrpc::header_mismatch && request_.stateless() && request_.method == "tools/call" && !request_.again) {
+    return listener_.on_headers_refused(*this, std::move(answer.request_body), std::move(words));
+  }
+  (void)hand_on(words);
+}
+
+std::string Exchange::own_words(std::string_view body) const {
+  const auto message = jsonrpc::scan(body);
+  if (message.kind != jsonrpc::Kind::error || message.id.empty()) {
+    return {};
+  }
+  if (message.id == "null") {
+    jsonrpc::Splice splice(body);
+    splice.replace(message.id, request_.id);
+    return joined(splice);
+  }
+  return jsonrpc::id_key(message.id) == request_.key ? std::string(body) : std::string();
 }
 
 void Exchange::on_body(const Answer& answer) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace hal::remote {
 
@@ -23,9 +24,11 @@ struct Request {
   /** Of one that needs no session: the revision it names, and its params.name or params.uri. */
   std::string revision;
   std::string name;
+  /** Of one of these that calls a tool: headers for its arguments. */
+  std::vector<std::string> parameters;
   /** The client knows nothing of it. */
   bool own = false;
-  /** It has been refused for want of a session and is sent once more. */
+  /** It has been refused, for want of a session or of headers, and is sent once more. */
   bool again = false;
 
   [[nodiscard]] bool stateless() const { return !revision.empty(); }
@@ -49,6 +52,8 @@ class Exchange {
     virtual void on_exchange_failed(Exchange& exchange, const Error& error) = 0;
     /** The server does not know the session any more and has not looked at the request, which comes back. */
     virtual void on_session_refused(Exchange& exchange, std::string line) = 0;
+    /** The server wants other headers with this call of a tool, which comes back, and has not run it; its words. */
+    virtual void on_headers_refused(Exchange& exchange, std::string line, std::string answer) = 0;
   };
 
   Exchange(event::Loop& loop, const Web& web, const Session& session, Request request, Listener& listener);
@@ -64,6 +69,8 @@ class Exchange {
   void on_head(const curl::Response& response);
   void on_end(Result<Answer> result);
   void on_refused(Answer answer);
+  /** The JSON-RPC error that the server has answered with, as an answer to this request; empty if it has not. */
+  [[nodiscard]] std::string own_words(std::string_view body) const;
   void on_body(const Answer& answer);
   /** The stream of the answer has ended before the answer. */
   void take_up(const Error& reason);

@@ -75,6 +75,15 @@ std::string own_revision(std::string_view params) {
   return is_visible(revision) ? revision : std::string();
 }
 
+std::vector<std::string> parameter_headers(const jsonrpc::ToolHeaders& tools, const jsonrpc::Envelope& call) {
+  std::vector<std::string> headers;
+  for (const auto& [name, raw] : tools.values(call)) {
+    const auto value = raw.starts_with('"') ? jsonrpc::unescape(raw) : std::string(raw);
+    headers.push_back("Mcp-Param-" + std::string(name) + ": " + header_value(value));
+  }
+  return headers;
+}
+
 std::vector<std::string> stateless_headers(std::string_view revision, std::string_view method, std::string_view name) {
   std::vector<std::string> headers{"Content-Type: application/json", "Accept: application/json, text/event-stream",
                                    "MCP-Protocol-Version: " + std::string(revision),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "curl/url.hpp"
+#include "jsonrpc/tool_headers.hpp"
 
 #include <string>
 #include <string_view>
@@ -32,6 +33,9 @@ struct Session {
 
 /** The revision that a message names itself, which those of 2026-07-28 and later do; empty for all others. */
 [[nodiscard]] std::string own_revision(std::string_view params);
+/** The arguments of a tools/call that its tool's schema wants in headers of their own. */
+[[nodiscard]] std::vector<std::string> parameter_headers(const jsonrpc::ToolHeaders& tools,
+                                                         const jsonrpc::Envelope& call);
 /** The headers of a POST of such a request, which has no session. `name` is its params.name or params.uri. */
 [[nodiscard]] std::vector<std::string> stateless_headers(std::string_view revision, std::string_view method,
                                                          std::string_view name);

@@ -31,11 +31,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)http::header_mismatch(head, message);
   const std::string answer(next());
   const auto list = jsonrpc::scan(answer);
-  http::ToolHeaders tools;
+  jsonrpc::ToolHeaders tools;
   if (list.kind == jsonrpc::Kind::result) {
     tools.learn(list.outcome);
     tools.learn(list.outcome);
   }
-  (void)tools.mismatch(head, message);
+  (void)http::header_mismatch(head, tools, message);
   return 0;
 }

@@ -160,6 +160,53 @@ def test_a_request_that_names_its_revision_needs_no_session():
         assert server.next_message("resources/read").headers["mcp-name"] == "file:///a b"
 
 
+def test_arguments_go_into_headers_where_their_tool_says_so():
+    """A tool whose schema has not come by is asked for once the server refuses the call."""
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "progressToken": "mine"}
+    properties = {"city": {"type": "string", "x-mcp-header": "City"}, "days": {"type": "integer", "x-mcp-header": "Days"}}
+    pages = {None: {"tools": [], "nextCursor": "2"},
+             "2": {"tools": [{"name": "weather", "inputSchema": {"type": "object", "properties": properties}}]}}
+
+    def call(made, _):
+        if "mcp-param-city" in made.headers:
+            return http(200, result(made.message["id"]))
+        return http(400, {"jsonrpc": "2.0", "id": made.message["id"],
+                          "error": {"code": -32020, "message": "Mcp-Param-City header is required"}})
+
+    def listing(made, _):
+        return http(200, {"jsonrpc": "2.0", "id": made.message["id"],
+                          "result": pages[made.message["params"].get("cursor")]})
+
+    def weather(number):
+        return request(number, "tools/call", name="weather", arguments={"city": "Köln", "days": 3}, _meta=meta)
+
+    with Server(Mcp(tools_call=call, tools_list=listing)) as server, Remote(server.url) as remote:
+        assert remote.ask(weather(1))["result"] == {}
+        assert "mcp-param-city" not in server.next_message("tools/call").headers
+        asked = server.next_message("tools/list")
+        assert "progressToken" not in asked.message["params"]["_meta"]
+        made = server.next_message("tools/call")
+        assert made.headers["mcp-param-city"] == "=?base64?S8O2bG4=?="
+        assert made.headers["mcp-param-days"] == "3"
+        assert remote.ask(weather(2))["result"] == {}
+        assert server.next_message("tools/call").headers["mcp-param-days"] == "3"
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_headers_that_stay_refused_are_the_servers_own_error(status):
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+
+    def call(made, _):
+        return http(400, {"jsonrpc": "2.0", "id": made.message["id"], "error": {"code": -32020, "message": "no"}})
+
+    def listing(made, _):
+        return http(status, result(made.message["id"], tools=[]))
+
+    with Server(Mcp(tools_call=call, tools_list=listing)) as server, Remote(server.url) as remote:
+        answer = remote.ask(request(1, "tools/call", name="x", arguments={}, _meta=meta))
+        assert answer["id"] == 1 and answer["error"] == {"code": -32020, "message": "no"}
+
+
 def test_to_cancel_a_request_without_session_ends_its_connection():
     meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
     acknowledged = {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {}}

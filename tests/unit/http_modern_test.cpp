@@ -83,10 +83,10 @@ class Tools : public testing::Test {
   }
   [[nodiscard]] bool fits(const std::string& arguments, const Headers& headers) const {
     const auto line = request("tools/call", R"({"name":"t","arguments":)" + arguments + "}");
-    return !tools.mismatch(head_of(headers), jsonrpc::scan(line)).has_value();
+    return !header_mismatch(head_of(headers), tools, jsonrpc::scan(line)).has_value();
   }
 
-  ToolHeaders tools;
+  jsonrpc::ToolHeaders tools;
 };
 
 TEST_F(Tools, values_are_compared_by_their_type) {
