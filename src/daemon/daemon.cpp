@@ -5,6 +5,7 @@
 #include "build_config.hpp"
 #include "daemon/stop_all.hpp"
 #include "host/notify.hpp"
+#include "host/slice.hpp"
 #include "host/unit_launcher.hpp"
 #include "host/usage.hpp"
 #include "server/child_launcher.hpp"
@@ -95,7 +96,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
       config_(std::move(options.config)),
       settings_(config_.worker),
       curl_(loop),
-      engine_(loop, {.socket = config_.engine_socket, .instance = settings_.instance}),
+      engine_(loop,
+              {.socket = config_.engine_socket, .instance = settings_.instance, .slice_path = host::slice_path()}),
       binder_(loop),
       sockets_(loop),
       heartbeat_(curl_, sockets_),
@@ -104,7 +106,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  [this] { return names_of(supervisor_); },
                  [this](pid_t pid) {
                    const auto used = usage_.read(pid);
-                   return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
+                   return worker::ContainerUsage{used.memory_bytes, used.file_bytes, used.cpu_nanoseconds, used.tasks};
                  },
                  [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),

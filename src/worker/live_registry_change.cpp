@@ -3,6 +3,7 @@
 #include "worker/live_entry.hpp"
 #include "worker/record.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -152,6 +153,14 @@ void LiveRegistry::set_limits(const WorkerId& id, LimitChange change, Done<void>
   Entry* found = running(id, done);
   if (found == nullptr) {
     return;
+  }
+  // With control groups of version 2 the kernel would make room by killing.
+  const auto used = parts_.usage(found->worker.pid);
+  const auto needed = used.memory_bytes - std::min(used.memory_bytes, used.file_bytes);
+  if (change.memory_bytes && *change.memory_bytes < needed) {
+    return answer(
+        std::move(done),
+        Result<void>(Error{Errc::busy, fmt::format("worker {} uses {} bytes of memory", found->worker.name, needed)}));
   }
   const auto updated = [this, id, done = std::move(done)](const Result<void>& result) {
     if (!result) {
