@@ -71,6 +71,19 @@ TEST_F(Http, the_end_of_a_worker_ends_its_sessions_and_streams) {
   EXPECT_TRUE(hal::test::run_until(loop, [&] { return endpoint->sessions() == 0; }));
 }
 
+TEST_F(Http, a_restarted_worker_is_not_charged_for_the_sessions_it_had_before) {
+  (void)open();
+  endpoint->remove_worker({"a"});
+  hub->remove_worker({"a"});
+  add_worker("a", {"memory"});  // at once, as its restart does
+  endpoint->set_worker({"a"}, "a.0123456789");
+  EXPECT_TRUE(hal::test::run_until(loop, [&] { return endpoint->sessions() == 0; }));
+  for (std::size_t i = 0; i < hub::limits::sessions_per_worker; ++i) {
+    EXPECT_FALSE(open().empty());
+  }
+  EXPECT_EQ(answer_to("", initialize_request()).status, 429U);
+}
+
 TEST_F(Http, what_is_open_is_answered_when_the_hub_shuts_down) {
   const auto session = open();
   const auto one = peer();
