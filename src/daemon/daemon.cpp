@@ -114,13 +114,14 @@ Daemon::Daemon(event::Loop& loop, Options options)
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
-      http_socket_({loop, host::network_name,
-                    [this](pid_t holder, Done<UniqueFd> done) {
-                      sockets_.listening(holder, names::worker_http_port, std::move(done));
-                    },
-                    [this](const std::string& network, UniqueFd listening) {
-                      data_plane_.serve_http(network, std::move(listening));
-                    }}),
+      http_sockets_({loop, host::network_name,
+                     [this](pid_t pid, Done<UniqueFd> done) {
+                       sockets_.listening(pid, names::worker_http_port, std::move(done));
+                     },
+                     [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
+                       data_plane_.serve_http(network, owner, std::move(listening));
+                     },
+                     [this](const std::string& network) { data_plane_.close_http(network); }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
       installer_(loop, make_launcher(loop, units_, install::user()), places_.state_dir + "/package", install::user()),
@@ -150,7 +151,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
   data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
   data_plane_.set_token_of([this](const WorkerId& id) { return worker::worker_token(settings_, id); });
   data_plane_.set_grants_of([this](const worker::Worker& worker) { return worker::grants_of(settings_, worker); });
-  data_plane_.set_on_gateway([this](auto network) { http_socket_.on_gateway(std::move(network)); });
+  data_plane_.set_on_gateway([this](auto networks) { http_sockets_.on_gateway(std::move(networks)); });
   registry_.set_listener(this);
   parent_.set_listener(this);
   pool_.set_listener(this);
@@ -328,7 +329,10 @@ void Daemon::reconciled(const Result<void>& result) {
   } else {
     data_plane_.on_workers_reconciled();
   }
-  parent_.reconcile([this](const Result<void>& made) {
+  parent_.reconcile([this, known = result.has_value()](const Result<void>& made) {
+    if (known) {
+      http_sockets_.on_workers_known();
+    }
     pool_.start();
     become_ready(made ? "" : "without the parent container");
   });
@@ -365,12 +369,14 @@ void Daemon::on_worker_added(const worker::Worker& worker) {
 }
 
 void Daemon::on_worker_changed(const worker::Worker& worker) {
+  http_sockets_.on_worker(worker.id, worker.pid, worker.network == worker::Network::isolated);
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
   status_changed();
 }
 
 void Daemon::on_worker_removed(const WorkerId& id) {
+  http_sockets_.on_worker(id, 0, false);
   data_plane_.on_worker_removed(id);
   service_.on_worker_removed(id);
   status_changed();
@@ -382,6 +388,10 @@ void Daemon::on_limit_hit(const WorkerId& id, std::string_view what) {
 
 void Daemon::on_gateway_socket(const worker::Worker& worker, UniqueFd listening) {
   data_plane_.on_gateway_socket(worker, std::move(listening));
+}
+
+void Daemon::on_own_network(const worker::Worker& worker, Done<void> made) {
+  http_sockets_.prepare(worker.id, worker.pid, std::move(made));
 }
 
 void Daemon::on_worker_claimed(const worker::Worker& worker) {
@@ -408,7 +418,7 @@ void Daemon::on_namespace(bool available) {
     }
   }
   supervisor_.set_network_namespace(std::move(network));
-  http_socket_.on_namespace(available ? parent_.pid() : 0);
+  http_sockets_.on_holder(available ? parent_.pid() : 0);
   if (available) {
     registry_.on_parent_replaced();
   }

@@ -149,16 +149,16 @@ TEST_F(Http, a_socket_outlives_who_served_it_and_its_clients_wait) {
   std::uint16_t kept_port = 0;
   const auto kept = listen_tcp(kept_port);
   const auto copy = [&] { return UniqueFd(::fcntl(kept.get(), F_DUPFD_CLOEXEC, 0)); };
-  EXPECT_TRUE(endpoint->listen(copy()).has_value());
+  EXPECT_TRUE(endpoint->listen("n", copy()).has_value());
   port = kept_port;
   EXPECT_EQ(answer_to(session, request(1, "ping")).status, 200U);
   std::uint16_t other_port = 0;
-  EXPECT_TRUE(endpoint->listen(listen_tcp(other_port)).has_value());
+  EXPECT_TRUE(endpoint->listen("n", listen_tcp(other_port)).has_value());
   const auto early = peer();
   post(*early, session, request(2, "ping"));
   hal::test::run_ready(loop);
   EXPECT_TRUE(early->silent());
-  EXPECT_TRUE(endpoint->listen(copy()).has_value());
+  EXPECT_TRUE(endpoint->listen("n", copy()).has_value());
   EXPECT_EQ(early->response().json()["id"], 2);
 }
 

@@ -138,11 +138,23 @@ class RegistryRecorder : public worker::Registry::Listener {
   void on_gateway_socket(const worker::Worker&, UniqueFd listening) override {
     sockets.push_back(std::move(listening));
   }
+  void on_own_network(const worker::Worker& worker, Done<void> made) override {
+    networks.push_back(worker.pid);
+    if (hold_networks) {
+      network_made = std::move(made);
+    } else {
+      made({});
+    }
+  }
   void on_worker_claimed(const worker::Worker& worker) override { claimed.push_back(worker); }
 
   std::vector<std::string> events;
   std::vector<UniqueFd> sockets;
   std::vector<worker::Worker> claimed;
+  /** Of the isolated workers that were made. With hold_networks the test answers. */
+  std::vector<pid_t> networks;
+  bool hold_networks = false;
+  Done<void> network_made;
 };
 
 /** A registry over fakes, with everything it writes in a temporary folder. */
