@@ -110,6 +110,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  },
                  [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
+      follower_({loop, registry_, [this] { return registry_.stranded(); }, [this] { return missing().empty(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
@@ -333,6 +334,7 @@ void Daemon::reconciled(const Result<void>& result) {
     if (known) {
       http_sockets_.on_workers_known();
     }
+    follower_.look();
     pool_.start();
     become_ready(made ? "" : "without the parent container");
   });
@@ -372,6 +374,7 @@ void Daemon::on_worker_changed(const worker::Worker& worker) {
   http_sockets_.on_worker(worker.id, worker.pid, worker.network == worker::Network::isolated);
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
+  follower_.on_worker_changed(worker.id);
   status_changed();
 }
 
@@ -421,6 +424,7 @@ void Daemon::on_namespace(bool available) {
   http_sockets_.on_holder(available ? parent_.pid() : 0);
   if (available) {
     registry_.on_parent_replaced();
+    follower_.look();
   }
   pool_.look_at_image();
 }

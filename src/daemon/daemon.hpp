@@ -116,6 +116,7 @@ class Daemon final : private worker::Runtime::Listener,
   worker::LiveParent parent_;
   worker::LiveRegistry registry_;
   worker::LivePool pool_;
+  worker::Follower follower_;
   host::PressureWatch pressure_;
   bool units_;
   std::unique_ptr<server::Launcher> launcher_;

@@ -85,6 +85,8 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   found->worker.reason = "restarting";
   ++found->worker.restarts;
   found->replacing = true;
+  found->interrupted = false;
+  (void)save_record(records(), found->worker);
   changed(*found);
   const auto removed = [this, id, done = std::move(done)](Result<void> result) {
     Entry* now = entry(id);
@@ -122,6 +124,7 @@ void LiveRegistry::reopen(const WorkerId& id, Done<void> done) {
       erase(id);
     } else if (now != nullptr && !result) {
       ended(*now, State::failed, now->worker.exit_code, "restart: " + result.error().message);
+      (void)save_record(records(), now->worker);
     }
     done(result);
   };

@@ -183,10 +183,10 @@ struct RegistryFixture : public ::testing::Test {
   /** A new registry over the same engine and folders, as after a crash of the daemon. */
   void restart_daemon() {
     registry.reset();
-    registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
-        loop, runtime, binder, settings, [this] { return parent; },
-        [] { return std::vector<std::string>{"memory-bank"}; }, [](pid_t) { return worker::ContainerUsage{}; },
-        [this](pid_t) { return in_parent_network; }});
+    registry = std::make_unique<worker::LiveRegistry>(
+        worker::LiveRegistry::Parts{loop, runtime, binder, settings, [this] { return parent; },
+                                    [] { return std::vector<std::string>{"memory-bank"}; },
+                                    [this](pid_t) { return usage_now; }, [this](pid_t) { return in_parent_network; }});
     registry->set_listener(&recorder);
     forwarder.registry = registry.get();
     runtime.set_listener(&forwarder);
@@ -234,6 +234,7 @@ struct RegistryFixture : public ::testing::Test {
   RegistryRecorder recorder;
   Forwarder forwarder;
   bool in_parent_network = true;
+  worker::ContainerUsage usage_now;
   bool connect_init = true;
   int init_prepare_error = 0;
   std::map<std::string, int> init_failures;
