@@ -65,6 +65,7 @@ inline constexpr const char message_id_worker_ended[] = "ab1ca8ec0d7d4ee488b6a5d
 inline constexpr const char message_id_worker_not_made[] = "45bce4e31add414abb1dd06fbd100acc";
 inline constexpr const char message_id_worker_out_of_memory[] = "3734c8e6df844c6dac81e486e54eaf35";
 inline constexpr const char message_id_worker_cut_off[] = "22c350c365d8455492b12ad1e9258f60";
+inline constexpr const char message_id_worker_follows[] = "411be11fa6434af9abd3b24f38c4eec2";
 inline constexpr const char message_id_pool_degraded[] = "bbfb862ac56740f59c6cf69501eff2bc";
 inline constexpr const char message_id_server_failed[] = "de919b91c4fb43dab5360e3091a5fc0d";
 inline constexpr const char message_id_gateway_lost[] = "a70b5d2f9b824f219aea9b56696757dd";

@@ -5,6 +5,7 @@
 #include "build_config.hpp"
 #include "daemon/stop_all.hpp"
 #include "host/notify.hpp"
+#include "host/slice.hpp"
 #include "host/unit_launcher.hpp"
 #include "host/usage.hpp"
 #include "server/child_launcher.hpp"
@@ -95,7 +96,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
       config_(std::move(options.config)),
       settings_(config_.worker),
       curl_(loop),
-      engine_(loop, {.socket = config_.engine_socket, .instance = settings_.instance}),
+      engine_(loop,
+              {.socket = config_.engine_socket, .instance = settings_.instance, .slice_path = host::slice_path()}),
       binder_(loop),
       sockets_(loop),
       heartbeat_(curl_, sockets_),
@@ -104,21 +106,23 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  [this] { return names_of(supervisor_); },
                  [this](pid_t pid) {
                    const auto used = usage_.read(pid);
-                   return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
+                   return worker::ContainerUsage{used.memory_bytes, used.file_bytes, used.cpu_nanoseconds, used.tasks};
                  },
                  [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
+      follower_({loop, registry_, [this] { return registry_.stranded(); }, [this] { return missing().empty(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
-      http_socket_({loop, host::network_name,
-                    [this](pid_t holder, Done<UniqueFd> done) {
-                      sockets_.listening(holder, names::worker_http_port, std::move(done));
-                    },
-                    [this](const std::string& network, UniqueFd listening) {
-                      data_plane_.serve_http(network, std::move(listening));
-                    }}),
+      http_sockets_({loop, host::network_name,
+                     [this](pid_t pid, Done<UniqueFd> done) {
+                       sockets_.listening(pid, names::worker_http_port, std::move(done));
+                     },
+                     [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
+                       data_plane_.serve_http(network, owner, std::move(listening));
+                     },
+                     [this](const std::string& network) { data_plane_.close_http(network); }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
       installer_(loop, make_launcher(loop, units_, install::user()), places_.state_dir + "/package", install::user()),
@@ -148,7 +152,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
   data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
   data_plane_.set_token_of([this](const WorkerId& id) { return worker::worker_token(settings_, id); });
   data_plane_.set_grants_of([this](const worker::Worker& worker) { return worker::grants_of(settings_, worker); });
-  data_plane_.set_on_gateway([this](auto network) { http_socket_.on_gateway(std::move(network)); });
+  data_plane_.set_on_gateway([this](auto networks) { http_sockets_.on_gateway(std::move(networks)); });
   registry_.set_listener(this);
   parent_.set_listener(this);
   pool_.set_listener(this);
@@ -326,7 +330,11 @@ void Daemon::reconciled(const Result<void>& result) {
   } else {
     data_plane_.on_workers_reconciled();
   }
-  parent_.reconcile([this](const Result<void>& made) {
+  parent_.reconcile([this, known = result.has_value()](const Result<void>& made) {
+    if (known) {
+      http_sockets_.on_workers_known();
+    }
+    follower_.look();
     pool_.start();
     become_ready(made ? "" : "without the parent container");
   });
@@ -363,12 +371,15 @@ void Daemon::on_worker_added(const worker::Worker& worker) {
 }
 
 void Daemon::on_worker_changed(const worker::Worker& worker) {
+  http_sockets_.on_worker(worker.id, worker.pid, worker.network == worker::Network::isolated);
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
+  follower_.on_worker_changed(worker.id);
   status_changed();
 }
 
 void Daemon::on_worker_removed(const WorkerId& id) {
+  http_sockets_.on_worker(id, 0, false);
   data_plane_.on_worker_removed(id);
   service_.on_worker_removed(id);
   status_changed();
@@ -380,6 +391,10 @@ void Daemon::on_limit_hit(const WorkerId& id, std::string_view what) {
 
 void Daemon::on_gateway_socket(const worker::Worker& worker, UniqueFd listening) {
   data_plane_.on_gateway_socket(worker, std::move(listening));
+}
+
+void Daemon::on_own_network(const worker::Worker& worker, Done<void> made) {
+  http_sockets_.prepare(worker.id, worker.pid, std::move(made));
 }
 
 void Daemon::on_worker_claimed(const worker::Worker& worker) {
@@ -406,9 +421,10 @@ void Daemon::on_namespace(bool available) {
     }
   }
   supervisor_.set_network_namespace(std::move(network));
-  http_socket_.on_namespace(available ? parent_.pid() : 0);
+  http_sockets_.on_holder(available ? parent_.pid() : 0);
   if (available) {
     registry_.on_parent_replaced();
+    follower_.look();
   }
   pool_.look_at_image();
 }

@@ -7,7 +7,7 @@
 #include "daemon/chroma_heartbeat.hpp"
 #include "daemon/config.hpp"
 #include "daemon/data_plane.hpp"
-#include "daemon/http_socket.hpp"
+#include "daemon/http_sockets.hpp"
 #include "daemon/server_control.hpp"
 #include "daemon/server_editor.hpp"
 #include "engine/client.hpp"
@@ -61,6 +61,7 @@ class Daemon final : private worker::Runtime::Listener,
   void on_worker_removed(const WorkerId& id) override;
   void on_limit_hit(const WorkerId& id, std::string_view what) override;
   void on_gateway_socket(const worker::Worker& worker, UniqueFd listening) override;
+  void on_own_network(const worker::Worker& worker, Done<void> made) override;
   void on_worker_claimed(const worker::Worker& worker) override;
   // The parent.
   void on_parent_changed() override;
@@ -115,11 +116,12 @@ class Daemon final : private worker::Runtime::Listener,
   worker::LiveParent parent_;
   worker::LiveRegistry registry_;
   worker::LivePool pool_;
+  worker::Follower follower_;
   host::PressureWatch pressure_;
   bool units_;
   std::unique_ptr<server::Launcher> launcher_;
   DataPlane data_plane_;
-  HttpSocket http_socket_;
+  HttpSockets http_sockets_;
   server::Supervisor supervisor_;
   ServerControl server_control_;
   install::Installer installer_;

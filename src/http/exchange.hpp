@@ -54,6 +54,7 @@ class Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
+  [[nodiscard]] const WebServer& server() const { return server_; }
   [[nodiscard]] const std::string& method() const { return method_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   /** Its views are good as long as the exchange. */

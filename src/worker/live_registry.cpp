@@ -143,8 +143,10 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
       log::error({{names::field_worker, id.value}}, "worker {}: {}", adopted.worker.name, opened.error().message);
     }
   } else if (!has_ended(adopted.worker.state)) {
+    adopted.interrupted = adopted.worker.state == State::creating;
     adopted.worker.state = State::failed;
-    adopted.worker.reason = "its container was removed from outside";
+    adopted.worker.reason = adopted.interrupted ? "its restart was cut short by the end of hal9000d"
+                                                : "its container was removed from outside";
     adopted.worker.container = {};
   }
   log::info({{names::field_worker, id.value}}, "worker {} taken up again", adopted.worker.name);
@@ -245,8 +247,8 @@ std::string LiveRegistry::remark(const Entry& entry) {
   if (entry.paused) {
     return "paused";
   }
-  return entry.cut_off ? "cut off from ChromaDB, for it runs in the network of a parent that has been replaced; "
-                         "a restart of the worker joins it to the new one"
+  return entry.cut_off ? "cut off from ChromaDB and the outside, for it runs in the network of a parent that has been "
+                         "replaced; it is restarted in the new one when it is quiet, within ten minutes"
                        : entry.note;
 }
 
@@ -256,8 +258,7 @@ void LiveRegistry::check_network(Entry& entry) {
   entry.cut_off = worker.network == Network::parent && worker.pid > 0 && !parts_.in_parent_network(worker.pid);
   if (entry.cut_off && !was) {
     log::warning({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_cut_off}},
-                 "worker {} is still in the network of a parent that has been replaced, without ChromaDB; restart it",
-                 worker.name);
+                 "worker {} is still in the network of a parent that has been replaced, without ChromaDB", worker.name);
   }
 }
 
@@ -271,6 +272,18 @@ void LiveRegistry::on_parent_replaced() {
       }
     }
   }
+}
+
+std::vector<Stranded> LiveRegistry::stranded() const {
+  std::vector<Stranded> all;
+  for (const auto& [id, entry] : entries_) {
+    const bool cut_off = entry->cut_off && entry->worker.state == State::running;
+    const bool interrupted = entry->interrupted && entry->worker.state == State::failed;
+    if (cut_off || interrupted) {
+      all.push_back({id, entry->paused, entry->init && entry->init->programs() > 0, interrupted});
+    }
+  }
+  return all;
 }
 
 void LiveRegistry::lost_container(Entry& entry) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/alive.hpp"
+#include "worker/follower.hpp"
 #include "worker/launch.hpp"
 #include "worker/output_reader.hpp"
 #include "worker/parent.hpp"
@@ -51,6 +52,8 @@ class LiveRegistry final : public Registry, public Stock {
   void on_container_event(const ContainerEvent& event);
   /** Another namespace holder runs: workers of its predecessor's network say in their reason that they are cut off. */
   void on_parent_replaced();
+  /** Those who are cut off, and those who were being made anew when the last daemon ended. */
+  [[nodiscard]] std::vector<Stranded> stranded() const;
 
   void set_listener(Registry::Listener* listener) override { listener_ = listener; }
   [[nodiscard]] const Worker* find(const WorkerId& id) const override;

@@ -3,6 +3,7 @@
 #include "worker/live_entry.hpp"
 #include "worker/record.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -84,6 +85,8 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   found->worker.reason = "restarting";
   ++found->worker.restarts;
   found->replacing = true;
+  found->interrupted = false;
+  (void)save_record(records(), found->worker);
   changed(*found);
   const auto removed = [this, id, done = std::move(done)](Result<void> result) {
     Entry* now = entry(id);
@@ -121,6 +124,7 @@ void LiveRegistry::reopen(const WorkerId& id, Done<void> done) {
       erase(id);
     } else if (now != nullptr && !result) {
       ended(*now, State::failed, now->worker.exit_code, "restart: " + result.error().message);
+      (void)save_record(records(), now->worker);
     }
     done(result);
   };
@@ -152,6 +156,14 @@ void LiveRegistry::set_limits(const WorkerId& id, LimitChange change, Done<void>
   Entry* found = running(id, done);
   if (found == nullptr) {
     return;
+  }
+  // With control groups of version 2 the kernel would make room by killing.
+  const auto used = parts_.usage(found->worker.pid);
+  const auto needed = used.memory_bytes - std::min(used.memory_bytes, used.file_bytes);
+  if (change.memory_bytes && *change.memory_bytes < needed) {
+    return answer(
+        std::move(done),
+        Result<void>(Error{Errc::busy, fmt::format("worker {} uses {} bytes of memory", found->worker.name, needed)}));
   }
   const auto updated = [this, id, done = std::move(done)](const Result<void>& result) {
     if (!result) {

@@ -28,7 +28,7 @@ class Stateless : public hub::test::ModernHub {
     endpoint = std::make_unique<Endpoint>(loop, *hub, times);
     endpoint->set_worker({"a"}, "a.0123456789");
     endpoint->set_worker({"b"}, "b.0123456789");
-    ASSERT_TRUE(endpoint->listen(test::listen_tcp(port)).has_value());
+    ASSERT_TRUE(endpoint->listen("n", test::listen_tcp(port)).has_value());
   }
 
   std::unique_ptr<HttpPeer> peer() { return std::make_unique<HttpPeer>(loop, port); }

@@ -138,11 +138,23 @@ class RegistryRecorder : public worker::Registry::Listener {
   void on_gateway_socket(const worker::Worker&, UniqueFd listening) override {
     sockets.push_back(std::move(listening));
   }
+  void on_own_network(const worker::Worker& worker, Done<void> made) override {
+    networks.push_back(worker.pid);
+    if (hold_networks) {
+      network_made = std::move(made);
+    } else {
+      made({});
+    }
+  }
   void on_worker_claimed(const worker::Worker& worker) override { claimed.push_back(worker); }
 
   std::vector<std::string> events;
   std::vector<UniqueFd> sockets;
   std::vector<worker::Worker> claimed;
+  /** Of the isolated workers that were made. With hold_networks the test answers. */
+  std::vector<pid_t> networks;
+  bool hold_networks = false;
+  Done<void> network_made;
 };
 
 /** A registry over fakes, with everything it writes in a temporary folder. */
@@ -171,10 +183,10 @@ struct RegistryFixture : public ::testing::Test {
   /** A new registry over the same engine and folders, as after a crash of the daemon. */
   void restart_daemon() {
     registry.reset();
-    registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
-        loop, runtime, binder, settings, [this] { return parent; },
-        [] { return std::vector<std::string>{"memory-bank"}; }, [](pid_t) { return worker::ContainerUsage{}; },
-        [this](pid_t) { return in_parent_network; }});
+    registry = std::make_unique<worker::LiveRegistry>(
+        worker::LiveRegistry::Parts{loop, runtime, binder, settings, [this] { return parent; },
+                                    [] { return std::vector<std::string>{"memory-bank"}; },
+                                    [this](pid_t) { return usage_now; }, [this](pid_t) { return in_parent_network; }});
     registry->set_listener(&recorder);
     forwarder.registry = registry.get();
     runtime.set_listener(&forwarder);
@@ -222,6 +234,7 @@ struct RegistryFixture : public ::testing::Test {
   RegistryRecorder recorder;
   Forwarder forwarder;
   bool in_parent_network = true;
+  worker::ContainerUsage usage_now;
   bool connect_init = true;
   int init_prepare_error = 0;
   std::map<std::string, int> init_failures;
