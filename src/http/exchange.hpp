@@ -2,6 +2,7 @@
 
 #include "event/sources.hpp"
 #include "http/rules.hpp"
+#include "io/pieces.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +27,7 @@ using Headers = std::vector<std::pair<const char*, std::string>>;
 struct Answer {
   unsigned status = 200;
   Headers headers;
-  std::string body;
+  io::Pieces body;
 };
 
 /** Who waits for an exchange to end, and feeds it if it is a stream. Set by Exchange::set_owner. */

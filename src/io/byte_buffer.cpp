@@ -1,6 +1,7 @@
 #include "io/byte_buffer.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -41,7 +42,7 @@ char* ByteBuffer::room(std::size_t bytes) {
       end_ = size();
       begin_ = 0;
     } else {
-      grow(std::max({needed, 2 * capacity_, first_bytes}));
+      grow(std::bit_ceil(std::max({needed, 2 * capacity_, first_bytes})));  // a spare fits again
     }
   }
   return memory_.get() + end_;
