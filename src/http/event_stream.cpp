@@ -18,13 +18,14 @@ bool has_line_break(std::string_view text) {
 
 }  // namespace
 
-std::string_view flatten(std::string& text) {
+std::string_view flatten(std::span<char> text) {
+  const std::string_view view(text.data(), text.size());
   for (const char line_break : {'\n', '\r'}) {
-    for (auto at = text.find(line_break); at != std::string::npos; at = text.find(line_break, at + 1)) {
+    for (auto at = view.find(line_break); at != std::string_view::npos; at = view.find(line_break, at + 1)) {
       text[at] = ' ';
     }
   }
-  return text;
+  return view;
 }
 
 void EventStream::add(std::span<const std::string_view> message) {

@@ -74,6 +74,6 @@ class EventStream {
 };
 
 /** Makes `text` one line: line breaks, which JSON has between its tokens only, become blanks. */
-std::string_view flatten(std::string& text);
+std::string_view flatten(std::span<char> text);
 
 }  // namespace hal::http

@@ -18,6 +18,17 @@ constexpr std::size_t spare_bytes = std::size_t{2} << 20;
 
 }  // namespace
 
+ByteBuffer::ByteBuffer(std::span<const std::string_view> parts) {
+  std::size_t size = 0;
+  for (const auto part : parts) {
+    size += part.size();
+  }
+  (void)room(size);
+  for (const auto part : parts) {
+    append(part);
+  }
+}
+
 ByteBuffer::~ByteBuffer() {
   give_back();
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -16,6 +17,8 @@ namespace hal::io {
 class ByteBuffer {
  public:
   ByteBuffer() = default;
+  /** All of the parts, one after the other. */
+  explicit ByteBuffer(std::span<const std::string_view> parts);
   /** The bytes stay where they are; `other` is empty then. */
   ByteBuffer(ByteBuffer&& other) noexcept
       : memory_(std::move(other.memory_)),
@@ -28,6 +31,7 @@ class ByteBuffer {
   [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
   [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
   [[nodiscard]] std::string_view view() const noexcept { return {memory_.get() + begin_, size()}; }
+  [[nodiscard]] std::span<char> bytes() noexcept { return {memory_.get() + begin_, size()}; }
 
   void append(std::string_view bytes);
   /** Space for at least `bytes` behind the end, to be filled by the caller, who then says how many came. */
