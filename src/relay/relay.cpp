@@ -203,6 +203,7 @@ void Relay::greeted(std::string_view line) {
     refuse(answer->error);
   } else {
     session_ = answer->session;
+    rested_ = false;
     replay();
   }
 }
