@@ -249,7 +249,7 @@ std::optional<Answer> Endpoint::admit(Exchange& exchange, Worker& worker) {
   worker.body_bytes += length;
   exchange.reserved_bytes = length;
   exchange.context = &worker;
-  exchange.body().reserve(length);
+  (void)exchange.body().room(length);
   return std::nullopt;
 }
 
@@ -332,14 +332,14 @@ Session* Endpoint::find_session(const Exchange& exchange, Answer& refusal) {
 }
 
 void Endpoint::on_post(Exchange& exchange) {
-  const auto message = jsonrpc::scan(exchange.body());
+  const auto message = jsonrpc::scan(exchange.body().view());
   if (message.kind == jsonrpc::Kind::not_json) {
     return exchange.answer(error_answer(400, jsonrpc::parse_error, message.problem));
   }
   if (message.kind == jsonrpc::Kind::invalid) {
     return exchange.answer(error_answer(400, jsonrpc::invalid_request, message.problem, message.id));
   }
-  flatten(exchange.body());
+  flatten(exchange.body().bytes());
   if (is_stateless(exchange.head(), message)) {
     return post_stateless(exchange, message);
   }

@@ -243,10 +243,10 @@ bool WebServer::take_body(Exchange& exchange, const char* data, std::size_t size
   Answer refusal;
   if (!handler_.on_body(exchange, size, refusal)) {
     exchange.refusal_ = std::move(refusal);
-    std::string().swap(exchange.body_);
+    exchange.body_.consume(exchange.body_.size());
     return true;
   }
-  exchange.body_.append(data, size);
+  exchange.body_.append({data, size});
   return true;
 }
 

@@ -98,6 +98,18 @@ TEST_F(Stateless, requests_stand_for_themselves_and_may_use_the_same_ids_at_once
   EXPECT_EQ(endpoint->sessions(), 0U);
 }
 
+TEST_F(Stateless, large_messages_pass_both_ways) {
+  auto& process = open();
+  const std::string large = std::string(std::size_t{2} << 20, 'x') + std::string(std::size_t{1} << 20, 'y');
+  const auto one = post(modern("call", "tools/call", {{"name", "x"}, {"arguments", {{"text", large}}}}));
+  const auto asked = process.next();
+  EXPECT_TRUE(asked["params"]["arguments"]["text"] == large);
+  process.answer(asked, {{"text", large}});
+  const auto answer = one->response().json();
+  EXPECT_EQ(answer["id"], "call");
+  EXPECT_TRUE(answer["result"]["text"] == large);
+}
+
 TEST_F(Stateless, closing_the_connection_cancels_streamed_or_not) {
   auto& process = open();
   const auto silent = post(modern(1, "tools/call", {{"name", "x"}}));
