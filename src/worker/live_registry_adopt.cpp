@@ -54,9 +54,10 @@ void LiveRegistry::take_up(const std::vector<ContainerInfo>& containers) {
       continue;
     }
     // By the container's id, not the worker's: a restart that was cut short leaves another one of the same worker, in
-    // which neither its project nor its command need be.
-    const auto own = std::find_if(containers.begin(), containers.end(),
-                                  [&record](const ContainerInfo& info) { return info.id == record.container; });
+    // which neither its project nor its command need be. Or the old one, which the engine may be removing just now.
+    const auto own = std::find_if(containers.begin(), containers.end(), [&record](const ContainerInfo& info) {
+      return info.id == record.container && record.state != State::creating;
+    });
     const auto& info = own == containers.end() ? ContainerInfo{} : *own;
     if (is_unclaimed(record)) {
       adopt_warm(std::move(record), info);
