@@ -1,4 +1,5 @@
-"""An image of some 6 MiB that can be a worker and, but for ChromaDB, the parent: busybox, tmux and what they need."""
+"""An image of some 6 MiB that can be a worker and, with a ChromaDB that only has a heartbeat, the parent: busybox, tmux
+and what they need."""
 
 import io
 import pathlib
@@ -31,7 +32,8 @@ def archive():
             folder(path, owner=1000)
         text("etc/passwd", "root:x:0:0::/:/bin/sh\nclaude:x:1000:1000::/home/claude:/bin/sh\n")
         text("etc/group", "root:x:0:\nclaude:x:1000:\n")
-        text("usr/local/bin/hal9000-chroma", "#!/bin/sh\nexec sleep infinity\n", 0o755)  # so that none is started again and again
+        text("usr/local/bin/hal9000-chroma", "#!/bin/sh\nexec busybox httpd -f -p 127.0.0.1:8000 -h /srv\n", 0o755)
+        text("srv/api/v2/heartbeat", "{}")
         tar.add(ROOT / "docker/worker/tmux.conf", "etc/hal9000/tmux.conf")
         tar.add("/usr/bin/busybox", "bin/busybox")
         for applet in APPLETS:
