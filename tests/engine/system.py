@@ -35,6 +35,7 @@ class System:
         self.state, self.run_dir, self.config = (folder / name for name in ("state", "run", "etc"))
         self.log = folder / "hal9000d.log"
         self.daemon = None
+        self.wrapper = []  # what starts the daemon, and becomes it
         for path in (self.state, self.run_dir, self.config / "conf.d", folder / "data", folder / "programs"):
             path.mkdir(parents=True)
         for path in (folder, folder.parent):  # gateway and MCP servers are users of their own
@@ -72,7 +73,7 @@ class System:
     def launch(self):
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                [self.program("hal9000d")], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self.wrapper, self.program("hal9000d")], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def start(self):

@@ -6,46 +6,29 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
-import uuid
 
 import pytest
-from conftest import HERE, ROOT, run, wait_until
+from conftest import HERE, run, wait_until
 from engine_proxy import EngineProxy
-from system import CLAUDY, System, held, mounted
-
-sys.path.insert(0, str(ROOT / "tests/support"))
-import small_image  # noqa: E402
-
-IMAGE = "hal9000/test-small"
-SMALL = f'[parent]\nimage = "{IMAGE}"\n[profile.base]\nimage = "{IMAGE}"\nmemory = "64M"\n'
-POOL = 2
-
-
-def small_system(folder, engine_host, **options):
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", {}, **options)
-    (system.config / "conf.d/zz-small.toml").write_text(SMALL)
-    return system
+from small import IMAGE, POOL, run_in, small_system
+from system import held, mounted
 
 
 @pytest.fixture(scope="module")
 def system(engine_host):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-adoption-", dir="/var/tmp"))
-    small_image.build(IMAGE, {**os.environ, "DOCKER_HOST": engine_host})
-    proxy = EngineProxy(folder / "engine.sock", engine_host.removeprefix("unix://"))
-    system = small_system(folder / "s", f"unix://{proxy.path}", pool=(POOL, POOL))
-    system.environment["DOCKER_HOST"] = engine_host  # what the test asks is not the daemon's
-    system.proxy = proxy
-    try:
+    proxies = []
+
+    def through(folder):
+        proxies.append(EngineProxy(folder / "engine.sock", engine_host.removeprefix("unix://")))
+        return f"unix://{proxies[0].path}"
+
+    with small_system(engine_host, through) as system:
+        system.proxy = proxies[0]
         system.start()
         yield system
-    finally:
-        system.close()
-        proxy.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
+    proxies[0].close()
 
 
 @pytest.fixture
@@ -107,11 +90,6 @@ def check(system):
     assert sorted(path.name for path in (system.run_dir / "worker").iterdir()) == alive
     wait_until("one gateway", lambda: len(programs_of(system)) == 1)
     return workers
-
-
-def run_in(system, worker, *command):
-    done = subprocess.run([CLAUDY, "exec", worker, "--", *command], env=system.environment, capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout
 
 
 def a_spawn(_, project):
@@ -234,19 +212,16 @@ def second():
         run(HERE / "engine.sh", verb, folder / "e", env=environment)
 
     engine("start")
-    host = f"unix://{folder}/e/docker.sock"
-    small_image.build(IMAGE, {**os.environ, "DOCKER_HOST": host})
-    system = small_system(folder / "s", host, pool=(POOL, POOL))
     try:
-        system.start()
-        system.until_warm(POOL)
-        yield system, engine
+        with small_system(f"unix://{folder}/e/docker.sock") as system:
+            system.engine_folder = folder / "e"
+            system.start()
+            system.until_warm(POOL)
+            yield system, engine
+            engine("start")
     finally:
         print((folder / "e/dockerd.log").read_text()[-4000:])
-        engine("start")
-        system.close()
         engine("purge")
-        print(system.log.read_text())
         shutil.rmtree(folder)
 
 
@@ -298,7 +273,7 @@ def test_a_reboot_of_the_host_is_the_same_with_a_new_daemon(second, project):
 @pytest.mark.parametrize("daemon_too", [False, True])
 def test_with_live_restore_nobody_notices_a_restart_of_the_engine(second, project, how, daemon_too):
     system, _ = second
-    folder = system.folder.parent / "e"
+    folder = system.engine_folder
     pid = int((folder / "dockerd.pid").read_text())
     (folder / "daemon.json").write_text('{"live-restore": true}\n')
     os.kill(pid, signal.SIGHUP)
