@@ -303,8 +303,7 @@ def test_a_restart_of_the_gateway_leaves_workers_alone(system, project):
     os.kill(int(gateway[0]), signal.SIGKILL)
     wait_until("another gateway", lambda: programs_of(system) not in ([], gateway))
     assert {one["id"]: (one["state"], one["pid"]) for one in system.workers()} == before
-    for one in system.workers():  # each has a gateway socket that is listened at
-        sockets = pathlib.Path("/proc/net/unix").read_text()
-        assert f"{system.run_dir}/worker/{one['id']}/mcp.sock" in sockets
+    sockets = [f"{system.run_dir}/worker/{one}/mcp.sock" for one in before]
+    wait_until("it to listen for all", lambda: all(one in pathlib.Path("/proc/net/unix").read_text() for one in sockets))
     check(system)
     system.claudy("rm", "mine")
