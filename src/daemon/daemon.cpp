@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "base/startup_pages.hpp"
 #include "build_config.hpp"
 #include "daemon/stop_all.hpp"
 #include "host/notify.hpp"
@@ -136,6 +137,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
                   }),
       service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
+      started_(
+          loop, "started", [] { drop_startup_pages(); }, event::Priority::idle),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
       stop_deadline_(loop, "stop deadline",
                      [this] {
@@ -179,6 +182,7 @@ void Daemon::become_ready(std::string_view how) {
   connection_.request_name(names::bus_name);
   log::info({}, "hal9000d {} is ready {}", build::version, how);
   host::notify_ready(status());
+  started_.schedule();
   status_changed();
 }
 

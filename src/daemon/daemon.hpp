@@ -130,6 +130,7 @@ class Daemon final : private worker::Runtime::Listener,
   bus::Service service_;
 
   event::Defer status_;
+  event::Defer started_;
   event::Timer ready_deadline_;
   event::Timer stop_deadline_;
   event::Signal term_;

@@ -17,9 +17,9 @@ using Kind = worker::ContainerEvent::Kind;
 
 std::optional<Kind> kind_of(std::string_view action) {
   static constexpr std::pair<std::string_view, Kind> kinds[] = {
-      {"start", Kind::started},   {"die", Kind::died},        {"oom", Kind::out_of_memory},
-      {"destroy", Kind::removed}, {"remove", Kind::removed},  // the latter is Podman's word
-      {"pause", Kind::paused},    {"unpause", Kind::resumed},
+      {"create", Kind::created},    {"start", Kind::started},   {"die", Kind::died},
+      {"oom", Kind::out_of_memory}, {"destroy", Kind::removed}, {"remove", Kind::removed},  // Podman's word
+      {"pause", Kind::paused},      {"unpause", Kind::resumed},
   };
   for (const auto& [word, kind] : kinds) {
     if (word == action) {

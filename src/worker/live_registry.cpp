@@ -2,13 +2,9 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
-#include "base/text.hpp"
-#include "worker/container_spec.hpp"
 #include "worker/live_entry.hpp"
 #include "worker/record.hpp"
 #include "worker/run_folder.hpp"
-
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -78,86 +74,12 @@ std::string LiveRegistry::records() const {
   return parts_.settings.state_dir + "/worker";
 }
 
-void LiveRegistry::reconcile(Done<void> done) {
-  const auto listed = [this, done = std::move(done)](Result<std::vector<ContainerInfo>> containers) {
-    if (!containers) {
-      return done(containers.error());
-    }
-    std::map<WorkerId, ContainerInfo> present;
-    for (auto& container : *containers) {
-      present.emplace(WorkerId{container.labels[names::label_id]}, container);
-    }
-    for (auto& record : load_records(records())) {
-      if (entry(record.id) != nullptr) {
-        continue;
-      }
-      const auto it = present.find(record.id);
-      const auto& info = it == present.end() ? ContainerInfo{} : it->second;
-      if (is_unclaimed(record)) {
-        adopt_warm(std::move(record), info);
-      } else {
-        adopt(std::move(record), info);
-      }
-    }
-    for (const auto& [id, container] : present) {
-      if (entry(id) == nullptr) {
-        log::warning({{names::field_worker, id.value}}, "container {} belongs to no known worker; removing it",
-                     container.id.value.substr(0, 12));
-        parts_.runtime.remove(container.id, true, [](const Result<void>&) {});
-        if (text::is_name(id.value)) {  // whoever made the container chose the label
-          remove_run_folder(parts_.settings, id);
-        }
-      }
-    }
-    std::vector<WorkerId> ids;
-    for (const auto& [id, entry] : entries_) {
-      if (!entry->launch && !entry->worker.container.value.empty()) {
-        ids.push_back(id);
-      }
-    }
-    const auto left = std::make_shared<std::size_t>(ids.size() + 1);
-    const auto one_done = [left, done](const Result<void>&) {
-      if (--*left == 0) {
-        done({});
-      }
-    };
-    for (const auto& id : ids) {
-      refresh(id, one_done);
-    }
-    answer(Done<void>(one_done), Result<void>());
-  };
-  parts_.runtime.list({{names::label_role, names::role_worker}}, alive_.wrap(listed));
-}
-
-void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
-  const WorkerId id = record.id;
-  auto fresh = std::make_unique<Entry>();
-  fresh->worker = std::move(record);
-  fresh->worker.pid = 0;
-  fresh->announced = true;
-  Entry& adopted = *fresh;
-  entries_.emplace(id, std::move(fresh));
-  if (!info.id.value.empty()) {
-    adopted.worker.container = info.id;
-    if (const auto opened = open_init_channel(adopted); !opened) {
-      log::error({{names::field_worker, id.value}}, "worker {}: {}", adopted.worker.name, opened.error().message);
-    }
-  } else if (!has_ended(adopted.worker.state)) {
-    adopted.interrupted = adopted.worker.state == State::creating;
-    adopted.worker.state = State::failed;
-    adopted.worker.reason = adopted.interrupted ? "its restart was cut short by the end of hal9000d"
-                                                : "its container was removed from outside";
-    adopted.worker.container = {};
-  }
-  log::info({{names::field_worker, id.value}}, "worker {} taken up again", adopted.worker.name);
-  if (listener_ != nullptr) {
-    listener_->on_worker_added(adopted.worker);
-  }
-}
-
 void LiveRegistry::on_container_event(const ContainerEvent& event) {
   Entry* found = entry_of(event.id);
-  if (found == nullptr || found->launch || found->replacing) {
+  if (found == nullptr) {
+    return look_for_strays(event);
+  }
+  if (found->launch || found->replacing) {
     return;  // a launch asks the engine itself
   }
   if (event.kind == ContainerEvent::Kind::out_of_memory) {
@@ -317,9 +239,7 @@ void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string r
   remove_run_folder(parts_.settings, worker.id);
   log::info({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_ended}},
             "worker {} is {}: {}", worker.name, name(state), worker.reason);
-  if (!worker.container.value.empty()) {
-    (void)save_record(records(), worker);
-  }
+  (void)save_record(records(), worker);
   changed(entry);
 }
 

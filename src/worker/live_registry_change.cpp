@@ -50,14 +50,23 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
     erase(id);
     return answer(std::move(done), Result<void>());
   }
+  // First of all: a crash leaves the container to be removed, and no worker whose container somebody seems to have
+  // taken.
+  if (const auto forgotten = remove_record(records(), id); !forgotten) {
+    return answer(std::move(done), forgotten);
+  }
   const State before = found->worker.state;
   if (!has_ended(before)) {
     found->worker.state = State::stopping;
     changed(*found);
   }
   const auto removed = [this, id, before, done = std::move(done)](Result<void> result) {
-    if (Entry* now = entry(id); !result && now != nullptr && now->worker.state == State::stopping) {
-      now->worker.state = before;  // the engine will tell if that is wrong
+    Entry* now = entry(id);
+    if (!result && now != nullptr) {
+      if (now->worker.state == State::stopping) {
+        now->worker.state = before;  // the engine will tell if that is wrong
+      }
+      (void)save_record(records(), now->worker);
       changed(*now);
     } else if (result) {
       if (now != nullptr && now->init) {
@@ -80,6 +89,9 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
     return answer(
         std::move(done),
         Result<void>(Error{Errc::busy, fmt::format("worker {} is {}", found->worker.name, name(found->worker.state))}));
+  }
+  if (const auto possible = check_makeable(found->worker); !possible) {
+    return answer(std::move(done), possible);  // while there still is something to keep
   }
   found->worker.state = State::creating;
   found->worker.reason = "restarting";
@@ -124,7 +136,6 @@ void LiveRegistry::reopen(const WorkerId& id, Done<void> done) {
       erase(id);
     } else if (now != nullptr && !result) {
       ended(*now, State::failed, now->worker.exit_code, "restart: " + result.error().message);
-      (void)save_record(records(), now->worker);
     }
     done(result);
   };

@@ -78,7 +78,7 @@ struct ContainerInfo {
 
 /** Something that happened to one of our containers. */
 struct ContainerEvent {
-  enum class Kind { started, died, out_of_memory, removed, paused, resumed };
+  enum class Kind { created, started, died, out_of_memory, removed, paused, resumed };
   Kind kind;
   ContainerId id;
   std::map<std::string, std::string> labels;

@@ -164,6 +164,10 @@ TEST_F(RegistryFixture, WithoutWaitTheAnswerComesEarlyAndAFailureStaysVisible) {
   ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->state == State::failed; }));
   EXPECT_NE(registry->find(*id)->reason.find("no cgroup"), std::string::npos);
   EXPECT_FALSE(folder_exists(*id));
+  restart_daemon();
+  ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+  ASSERT_NE(registry->find(*id), nullptr) << "who was answered can still ask";
+  EXPECT_NE(registry->find(*id)->reason.find("no cgroup"), std::string::npos);
 }
 
 TEST_F(RegistryFixture, StatesFollowWhatBecomesOfTheContainer) {
