@@ -165,6 +165,14 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
   if (key == "memory") {
     return to_memory(value, profile.limits.memory_bytes);
   }
+  if (key == "restart") {
+    std::string text;
+    if (auto read = value.into(text); !read) {
+      return read;
+    }
+    profile.restart_on_failure = text == "on-failure";
+    return profile.restart_on_failure || text == "no" ? Result<void>() : value.error("must be on-failure or no");
+  }
   if (key == "cpus") {
     if (auto read = value.into(profile.limits.cpus); !read) {
       return read;

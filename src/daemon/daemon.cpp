@@ -328,6 +328,7 @@ void Daemon::reconciled(const Result<void>& result) {
   }
   parent_.reconcile([this](const Result<void>& made) {
     pool_.start();
+    registry_.on_makeable();
     become_ready(made ? "" : "without the parent container");
   });
 }
@@ -392,6 +393,9 @@ void Daemon::on_pool_changed() {
 }
 
 void Daemon::on_parent_changed() {
+  if (missing().empty()) {
+    registry_.on_makeable();
+  }
   service_.on_parent_changed();
   status_changed();
 }

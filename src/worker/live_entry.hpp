@@ -1,5 +1,6 @@
 #pragma once
 
+#include "worker/health_policy.hpp"
 #include "worker/live_registry.hpp"
 
 #include <memory>
@@ -25,6 +26,21 @@ namespace hal::worker {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count());
 }
 
+/** What decides whether a worker is made anew (live_registry_health.cpp). */
+struct Health {
+  /** Whoever ends it now was asked to. */
+  bool end_wanted = false;
+  std::optional<process::ExitStatus> command;
+  std::vector<std::chrono::steady_clock::time_point> replaced;
+  /** What is wrong with a worker in state unhealthy. */
+  std::string failure;
+  /** It may get well again before it is replaced: its container runs. */
+  bool curable = false;
+  /** The replacement waits for the engine or the parent. */
+  bool overdue = false;
+  std::unique_ptr<event::Timer> timer;
+};
+
 struct LiveRegistry::Entry {
   Worker worker;
   std::unique_ptr<InitChannel> init;
@@ -48,8 +64,9 @@ struct LiveRegistry::Entry {
   bool replacing = false;
   /** What the launch found worth telling. */
   std::string note;
-  /** How the worker's command ended, once its init has said so. */
+  /** How the worker's command ended, once its init has said so; or why we end it. */
   std::string command_end;
+  Health health;
   /** The caller's directory until it has been opened. */
   UniqueFd directory;
   std::vector<Done<WorkerId>> spawn_waiters;

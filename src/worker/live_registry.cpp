@@ -139,17 +139,16 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
   entries_.emplace(id, std::move(fresh));
   if (!info.id.value.empty()) {
     adopted.worker.container = info.id;
-    if (const auto opened = open_init_channel(adopted); !opened) {
+    if (const auto opened = has_ended(adopted.worker.state) ? Result<void>() : open_init_channel(adopted); !opened) {
       log::error({{names::field_worker, id.value}}, "worker {}: {}", adopted.worker.name, opened.error().message);
     }
-  } else if (!has_ended(adopted.worker.state)) {
-    adopted.worker.state = State::failed;
-    adopted.worker.reason = "its container was removed from outside";
-    adopted.worker.container = {};
   }
   log::info({{names::field_worker, id.value}}, "worker {} taken up again", adopted.worker.name);
   if (listener_ != nullptr) {
     listener_->on_worker_added(adopted.worker);
+  }
+  if (info.id.value.empty() && !has_ended(adopted.worker.state)) {
+    lost_container(adopted);
   }
 }
 
@@ -205,22 +204,31 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       worker.limits.memory_bytes = info.memory_bytes;
       worker.limits.pids = info.pids;
       worker.limits.cpus = static_cast<double>(info.nano_cpus) / 1e9;
-      entry.paused = info.status == ContainerStatus::paused;
-      if (worker.state != State::stopping && worker.state != State::warm) {
+      const bool resumed = std::exchange(entry.paused, info.status == ContainerStatus::paused) && !entry.paused;
+      const bool waits = worker.state == State::unhealthy && !entry.health.failure.empty();
+      if (worker.state != State::stopping && worker.state != State::warm && !waits) {
         worker.state = State::running;
         check_network(entry);
         worker.reason = remark(entry);
       }
       if (entry.init) {
         entry.init->set_container_pid(info.pid);
+        if (resumed) {
+          entry.init->ask_again();
+        }
       }
       changed(entry);
+      if (info.unhealthy) {
+        sicken(entry, "the image's health check fails");
+      } else if (entry.init && !entry.init->silent()) {
+        cure(entry);
+      }
       break;
     }
     case ContainerStatus::created:
     case ContainerStatus::exited:
     case ContainerStatus::dead: {
-      if (worker.state == State::exited) {
+      if (has_ended(worker.state) || (worker.pid == 0 && !entry.health.failure.empty())) {
         return;
       }
       if (is_unclaimed(worker)) {
@@ -235,7 +243,10 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       } else if (reason.empty()) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
-      ended(entry, State::exited, info.exit_code, std::move(reason));
+      const End end{entry.health.end_wanted, entry.health.command, info.exit_code};
+      if (!recover(entry, end, info.exit_code, reason)) {
+        ended(entry, State::exited, info.exit_code, std::move(reason));
+      }
       break;
     }
   }
@@ -282,12 +293,14 @@ void LiveRegistry::lost_container(Entry& entry) {
     }
     return;
   }
-  if (!has_ended(entry.worker.state)) {
-    ended(entry, State::failed, entry.worker.exit_code, removed);
-  } else {
-    entry.worker.reason += "; " + removed;  // its exit code is known and stays true
-  }
   entry.worker.container = {};
+  if (has_ended(entry.worker.state)) {
+    entry.worker.reason += "; " + removed;  // its exit code is known and stays true
+  } else if (!entry.health.failure.empty()) {
+    entry.worker.pid = 0;  // it is being replaced anyway
+  } else if (!recover(entry, End{entry.health.end_wanted, entry.health.command, {}}, entry.worker.exit_code, removed)) {
+    ended(entry, State::failed, entry.worker.exit_code, removed);
+  }
   changed(entry);
 }
 

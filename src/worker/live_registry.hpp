@@ -16,6 +16,8 @@
 
 namespace hal::worker {
 
+struct End;
+
 /**
  * The registry over a real runtime and binder.
  *
@@ -51,6 +53,8 @@ class LiveRegistry final : public Registry, public Stock {
   void on_container_event(const ContainerEvent& event);
   /** Another namespace holder runs: workers of its predecessor's network say in their reason that they are cut off. */
   void on_parent_replaced();
+  /** Engine and parent are there: what waits for them to be made anew is. */
+  void on_makeable();
 
   void set_listener(Registry::Listener* listener) override { listener_ = listener; }
   [[nodiscard]] const Worker* find(const WorkerId& id) const override;
@@ -117,6 +121,7 @@ class LiveRegistry final : public Registry, public Stock {
   void launched(const WorkerId& id, Result<Worker>&& result, const Done<void>& done);
   [[nodiscard]] std::unique_ptr<Launch> new_launch(Entry& entry, Done<Worker> done);
   void finish_spawn(const WorkerId& id, const Result<void>& result);
+  void remake(Entry& entry, std::string reason, Done<void> done);
   void reopen(const WorkerId& id, Done<void> done);
 
   [[nodiscard]] bool warm_would_do(const Worker& asked) const;
@@ -138,6 +143,21 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] static std::string remark(const Entry& entry);
   void check_network(Entry& entry);
   void lost_container(Entry& entry);
+
+  /** Whether it is to be made anew, which then is under way; or was too often, and it has failed. */
+  bool recover(Entry& entry, const End& end, int exit_code, const std::string& failure);
+  void await_replacement(Entry& entry, std::chrono::milliseconds delay);
+  void replace(const WorkerId& id);
+  void replaced(const WorkerId& id, const std::string& failure, const Result<void>& result);
+  void silent(const WorkerId& id, const std::string& what);
+  /** The container runs, and is of no use. */
+  void sicken(Entry& entry, const std::string& failure);
+  /** What ailed it is over, before it was made anew. */
+  void cure(Entry& entry);
+  /** Of an unhealthy worker: nothing is made of it any more. False if its container has still to be stopped. */
+  bool forgo(Entry& entry);
+  [[nodiscard]] bool may_replace(const Worker& worker) const;
+
   void run_tool(Entry& entry, std::vector<std::string> argv, std::size_t max_output, Done<std::string> done);
 
   void changed(Entry& entry);

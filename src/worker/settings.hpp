@@ -19,6 +19,8 @@ struct Profile {
   std::map<std::string, std::string> env;
   Limits limits;
   policy::Grant grant;
+  /** A worker that fails is made anew (health_policy.hpp). */
+  bool restart_on_failure = true;
 };
 
 /** How many warm workers are kept, unless the pool was told otherwise later. */

@@ -96,6 +96,11 @@ class FakeInit {
   std::vector<init::Request> requests;
   /** Programs run on instead of ending at once; the merge of the configuration ends all the same. */
   bool stays_running = false;
+  /** Answers nothing. */
+  bool mute = false;
+  /** Answers pings only. */
+  bool starts_nothing = false;
+  int pings = 0;
   bool closed = false;
 
  private:
@@ -103,6 +108,14 @@ class FakeInit {
     const auto request = *init::decode_request(message.bytes);
     init::Record record;
     record.id = request.id;
+    if (request.kind == init::RequestKind::ping && !mute) {
+      ++pings;
+      record.kind = init::RecordKind::pong;
+      return send(record);
+    }
+    if (mute || starts_nothing) {
+      return;
+    }
     if (request.kind == init::RequestKind::prepare) {
       record.kind = prepare_error == 0 ? init::RecordKind::prepared : init::RecordKind::failed;
       record.error = prepare_error;

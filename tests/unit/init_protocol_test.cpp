@@ -51,7 +51,10 @@ TEST(InitProtocol, requests_survive_the_way) {
   resize.id = ExecId{~std::uint64_t{0}};
   resize.rows = 65535;
   resize.columns = 1;
-  for (const auto& request : {exec_request(), main, prepare, signal, resize}) {
+  Request ping;
+  ping.kind = RequestKind::ping;
+  ping.id = ExecId{9};
+  for (const auto& request : {exec_request(), main, prepare, signal, resize, ping}) {
     const auto datagram = encode(request);
     ASSERT_TRUE(datagram) << datagram.error().message;
     const auto decoded = decode_request(*datagram);
