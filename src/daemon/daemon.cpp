@@ -4,7 +4,9 @@
 #include "base/names.hpp"
 #include "build_config.hpp"
 #include "daemon/stop_all.hpp"
+#include "host/kernel_log.hpp"
 #include "host/notify.hpp"
+#include "host/terminals.hpp"
 #include "host/unit_launcher.hpp"
 #include "host/usage.hpp"
 #include "server/child_launcher.hpp"
@@ -106,7 +108,12 @@ Daemon::Daemon(event::Loop& loop, Options options)
                    const auto used = usage_.read(pid);
                    return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
                  },
-                 [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
+                 [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); },
+                 host::last_terminal_activity,
+                 [](const ContainerId& id) { return host::memory_victim(host::read_kernel_log(), id.value); }}),
+      tasks_watch_(
+          loop, usage_,
+          [this](const WorkerId& id, pid_t pid) { registry_.on_tasks_refused(id, usage_.busiest_program(pid)); }),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
@@ -210,6 +217,7 @@ Result<void> Daemon::apply_config() {
   settings_.owners = config_.worker.owners;
   settings_.other_owners = config_.worker.other_owners;
   settings_.pool = config_.worker.pool;
+  registry_.on_profiles_changed();
   pool_.look_at_image();
   data_plane_.on_grants_changed();
   log::set_max_level(config_.log_level);
@@ -359,17 +367,20 @@ void Daemon::on_image_event() {
 }
 
 void Daemon::on_worker_added(const worker::Worker& worker) {
+  tasks_watch_.follow(worker.id, worker.pid);
   service_.on_worker_added(worker);
   status_changed();
 }
 
 void Daemon::on_worker_changed(const worker::Worker& worker) {
+  tasks_watch_.follow(worker.id, worker.pid);
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
   status_changed();
 }
 
 void Daemon::on_worker_removed(const WorkerId& id) {
+  tasks_watch_.follow(id, 0);
   data_plane_.on_worker_removed(id);
   service_.on_worker_removed(id);
   status_changed();

@@ -11,9 +11,9 @@ namespace hal::worker {
 namespace {
 
 /** Options by which a command says itself which conversation it is about, or that it is about none. */
-constexpr std::array<std::string_view, 12> own_session = {
-    "-c",        "--continue", "-r",     "--resume",  "--session-id", "--from-pr",
-    "-p",        "--print",    "--help", "--version", "-v",           "-h"};
+constexpr std::array<std::string_view, 12> own_session = {"-c",           "--continue", "-r", "--resume",
+                                                          "--session-id", "--from-pr",  "-p", "--print",
+                                                          "--help",       "--version",  "-v", "-h"};
 
 bool says_which(std::string_view word) {
   const auto option = word.substr(0, word.find('='));

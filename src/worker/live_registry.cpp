@@ -68,12 +68,6 @@ ContainerUsage LiveRegistry::usage(const WorkerId& id) const {
   return found != nullptr && found->worker.pid > 0 ? parts_.usage(found->worker.pid) : ContainerUsage{};
 }
 
-void LiveRegistry::note_activity(const WorkerId& id, std::uint64_t usec) {
-  if (Entry* found = entry(id)) {
-    found->worker.last_activity_usec = std::max(found->worker.last_activity_usec, usec);
-  }
-}
-
 std::string LiveRegistry::records() const {
   return parts_.settings.state_dir + "/worker";
 }
@@ -158,15 +152,7 @@ void LiveRegistry::on_container_event(const ContainerEvent& event) {
     return;  // a launch asks the engine itself
   }
   if (event.kind == ContainerEvent::Kind::out_of_memory) {
-    found->out_of_memory = true;
-    log::warning({{names::field_worker, found->worker.id.value},
-                  {names::field_message_id, names::message_id_worker_out_of_memory}},
-                 "worker {} has reached its limit of {} bytes of memory", found->worker.name,
-                 found->worker.limits.memory_bytes);
-    if (listener_ != nullptr) {
-      listener_->on_limit_hit(found->worker.id, "memory");
-    }
-    return;
+    return on_out_of_memory(*found);
   }
   refresh(found->worker.id, [](const Result<void>&) {});
 }
@@ -239,7 +225,8 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       }
       std::string reason = entry.command_end;
       if (info.oom_killed || (entry.out_of_memory && info.exit_code == 137)) {
-        reason = fmt::format("out of memory: more than {} bytes were used", worker.limits.memory_bytes);
+        reason = fmt::format("out of memory: more than {} bytes were used{}{}", worker.limits.memory_bytes,
+                             entry.memory_victim.empty() ? "" : "; the kernel killed ", entry.memory_victim);
       } else if (reason.empty()) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
@@ -258,7 +245,7 @@ std::string LiveRegistry::remark(const Entry& entry) {
   }
   return entry.cut_off ? "cut off from ChromaDB, for it runs in the network of a parent that has been replaced; "
                          "a restart of the worker joins it to the new one"
-                       : entry.note;
+                       : entry.note + (entry.note.empty() || entry.limit_note.empty() ? "" : "; ") + entry.limit_note;
 }
 
 void LiveRegistry::check_network(Entry& entry) {
@@ -293,7 +280,6 @@ void LiveRegistry::lost_container(Entry& entry) {
     }
     return;
   }
-  entry.worker.container = {};
   if (has_ended(entry.worker.state)) {
     entry.worker.reason += "; " + removed;  // its exit code is known and stays true
   } else if (!entry.health.failure.empty()) {
@@ -301,6 +287,7 @@ void LiveRegistry::lost_container(Entry& entry) {
   } else if (!recover(entry, End{entry.health.end_wanted, entry.health.command, {}}, entry.worker.exit_code, removed)) {
     ended(entry, State::failed, entry.worker.exit_code, removed);
   }
+  entry.worker.container = {};
   changed(entry);
 }
 
@@ -317,13 +304,14 @@ void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string r
   remove_run_folder(parts_.settings, worker.id);
   log::info({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_ended}},
             "worker {} is {}: {}", worker.name, name(state), worker.reason);
-  if (!worker.container.value.empty()) {
+  if (!worker.container.value.empty() || worker.restarts > 0) {  // else it never ran
     (void)save_record(records(), worker);
   }
   changed(entry);
 }
 
 void LiveRegistry::changed(Entry& entry) {
+  follow_idleness(entry);
   if (!entry.worker.generation.empty()) {
     stock_changed();
   }

@@ -42,6 +42,10 @@ class LiveRegistry final : public Registry, public Stock {
     std::function<ContainerUsage(pid_t)> usage;
     /** Whether the process is in the network of the parent as it is now; also where that cannot be told. */
     std::function<bool(pid_t)> in_parent_network;
+    /** When bytes last went through a terminal of the container with this PID 1; microseconds since the epoch. */
+    std::function<std::uint64_t(pid_t)> terminal_activity = {};
+    /** The process that was last killed for the container's limit of memory, by name; empty if unknown. */
+    std::function<std::string(const ContainerId&)> memory_victim = {};
   };
 
   explicit LiveRegistry(Parts parts);
@@ -55,6 +59,10 @@ class LiveRegistry final : public Registry, public Stock {
   void on_parent_replaced();
   /** Engine and parent are there: what waits for them to be made anew is. */
   void on_makeable();
+  /** The worker's programs could not start others, for its limit of tasks; `busiest` is whose they are. */
+  void on_tasks_refused(const WorkerId& id, const std::string& busiest);
+  /** Profiles may say something else of the workers that there are. */
+  void on_profiles_changed();
 
   void set_listener(Registry::Listener* listener) override { listener_ = listener; }
   [[nodiscard]] const Worker* find(const WorkerId& id) const override;
@@ -62,6 +70,7 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] std::vector<const Worker*> all() const override;
   [[nodiscard]] ContainerUsage usage(const WorkerId& id) const override;
   void note_activity(const WorkerId& id, std::uint64_t usec) override;
+  [[nodiscard]] std::uint64_t last_activity(const WorkerId& id) const override;
   [[nodiscard]] Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) override;
 
   void spawn(SpawnRequest request, Done<WorkerId> done) override;
@@ -158,6 +167,15 @@ class LiveRegistry final : public Registry, public Stock {
   bool forgo(Entry& entry);
   [[nodiscard]] bool may_replace(const Worker& worker) const;
 
+  void on_out_of_memory(Entry& entry);
+  void limit_hit(Entry& entry, std::string_view what, std::string_view message_id, const std::string& process,
+                 std::string note);
+
+  [[nodiscard]] std::chrono::microseconds idle_timeout(const Worker& worker) const;
+  void follow_idleness(Entry& entry);
+  void look_at_idleness(const WorkerId& id);
+
+  void start_program(const WorkerId& id, ExecRequest request, Done<Stream> done);
   void run_tool(Entry& entry, std::vector<std::string> argv, std::size_t max_output, Done<std::string> done);
 
   void changed(Entry& entry);

@@ -47,7 +47,13 @@ void LiveRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, D
 void LiveRegistry::kill(const WorkerId& id, std::string signal, Done<void> done) {
   if (Entry* found = running(id, done)) {
     found->health.end_wanted = found->health.end_wanted || ends_a_worker(signal);
-    parts_.runtime.kill(found->worker.container, signal, std::move(done));
+    const auto sent = [this, id, done = std::move(done)](const Result<void>& result) {
+      if (Entry* now = entry(id); now != nullptr && !result) {
+        now->health.end_wanted = false;
+      }
+      done(result);
+    };
+    parts_.runtime.kill(found->worker.container, signal, alive_.wrap(sent));
   }
 }
 
@@ -76,6 +82,8 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
   const auto removed = [this, id, before, done = std::move(done)](Result<void> result) {
     if (Entry* now = entry(id); !result && now != nullptr && now->worker.state == State::stopping) {
       now->worker.state = before;  // the engine will tell if that is wrong
+      now->health.end_wanted = false;
+      now->health.overdue = before == State::unhealthy;
       changed(*now);
     } else if (result) {
       if (now != nullptr && now->init) {
@@ -130,6 +138,8 @@ void LiveRegistry::remake(Entry& entry, std::string reason, Done<void> done) {
     now->worker.generation.clear();
     now->out_of_memory = now->paused = now->cut_off = false;
     now->note.clear();
+    now->limit_note.clear();
+    now->memory_victim.clear();
     now->command_end.clear();
     auto replaced = std::move(now->health.replaced);
     now->health = Health();

@@ -68,7 +68,8 @@ TEST_F(HealthFixture, OnlyFailuresAreReplaced) {
       {"has a child out of memory", [this](auto& id) { end_command(1 << 8), runtime.die(at(id).container, 1, true); },
        false},
       {"is stopped", [this](auto& id) { registry->stop(id, 1s, [](const Result<void>&) {}); }, false},
-      {"is killed by its owner", [this](auto& id) { registry->kill(id, "SIGKILL", [](const Result<void>&) {}); }, false},
+      {"is killed by its owner", [this](auto& id) { registry->kill(id, "SIGKILL", [](const Result<void>&) {}); },
+       false},
       {"vanishes", [this](auto& id) { runtime.vanish(at(id).container); }, true},
   };
   for (const auto& one : cases) {

@@ -186,8 +186,8 @@ struct RegistryFixture : public ::testing::Test {
     registry.reset();
     registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
         loop, runtime, binder, settings, [this] { return parent; },
-        [] { return std::vector<std::string>{"memory-bank"}; }, [](pid_t) { return worker::ContainerUsage{}; },
-        [this](pid_t) { return in_parent_network; }});
+        [] { return std::vector<std::string>{"memory-bank"}; }, [this](pid_t) { return usage; },
+        [this](pid_t) { return in_parent_network; }, [this](pid_t) { return terminal_activity; }});
     registry->set_listener(&recorder);
     forwarder.registry = registry.get();
     runtime.set_listener(&forwarder);
@@ -235,6 +235,8 @@ struct RegistryFixture : public ::testing::Test {
   RegistryRecorder recorder;
   Forwarder forwarder;
   bool in_parent_network = true;
+  worker::ContainerUsage usage;
+  std::uint64_t terminal_activity = 0;
   bool connect_init = true;
   int init_prepare_error = 0;
   std::map<std::string, int> init_failures;

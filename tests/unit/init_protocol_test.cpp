@@ -213,7 +213,7 @@ TEST(InitProtocol, decode_refuses_malformed_records) {
   ASSERT_TRUE(decode_record(encode(good)));
   const std::function<void(Record&)> changes[] = {
       [](Record& r) { r.kind = static_cast<RecordKind>(0); },
-      [](Record& r) { r.kind = static_cast<RecordKind>(8); },
+      [](Record& r) { r.kind = static_cast<RecordKind>(9); },
       [](Record& r) { r.version = 2; },
       [](Record& r) { r.flags = 4; },
       [](Record& r) { r.id = ExecId{0}; },

@@ -1,5 +1,6 @@
 #include "worker/claude_session.hpp"
 #include "worker/health_policy.hpp"
+#include "worker/idle_policy.hpp"
 
 #include <signal.h>
 
@@ -60,6 +61,65 @@ TEST(HealthPolicy, ReplacesWithBackoffWithinABudget) {
     EXPECT_EQ(health_policy(failure, false, one.replaced, now), HealthDecision{}) << one.what;
   }
   EXPECT_EQ(health_policy({true, {}, 137}, true, {}, now), HealthDecision{});
+}
+
+TEST(IdlePolicy, StopsWhatNobodyUses) {
+  constexpr std::uint64_t second = 1'000'000;
+  constexpr std::uint64_t now = 1000 * second;
+  const auto nothing = std::nullopt;
+  const struct {
+    const char* what;
+    IdleSituation situation;
+    bool stop;
+    std::optional<std::chrono::microseconds> look_again;
+    std::uint64_t last_activity;
+  } cases[] = {
+      {"no timeout", {0s, now, 1, 0, {}, false}, false, nothing, 1},
+      {"just used", {60s, now, now, 0, {now - second, 0}, false}, false, 60s, now},
+      {"used a while ago",
+       {60s, now, now - 50 * second, 7, {now - 50 * second, 7}, false},
+       false,
+       10s,
+       now - 50 * second},
+      {"not used", {60s, now, now - 60 * second, 7, {now - 60 * second, 7}, false}, true, nothing, now - 60 * second},
+      {"it computes", {60s, now, now - 60 * second, 1'800'000'000, {now - 60 * second, 0}, false}, false, 60s, now},
+      {"as good as nothing",
+       {60s, now, now - 60 * second, 1'700'000'000, {now - 60 * second, 0}, false},
+       true,
+       nothing,
+       now - 60 * second},
+      {"it computed before the last look",
+       {60s, now, now - 60 * second, 9'000'000'000, {now - second, 9'000'000'000}, false},
+       true,
+       nothing,
+       now - 60 * second},
+      {"its owner froze it",
+       {60s, now, now - 90 * second, 7, {now - 60 * second, 7}, true},
+       false,
+       60s,
+       now - 90 * second},
+      {"the clock was set back",
+       {60s, now, now + 99 * second, 7, {now + 98 * second, 7}, false},
+       false,
+       60s,
+       now + 99 * second},
+      {"another container counts from 0",
+       {60s, now, now - 61 * second, 5, {now - second, 900}, false},
+       true,
+       nothing,
+       now - 61 * second},
+      {"all but due",
+       {60s, now, now - 60 * second + 1, 7, {now - second, 7}, false},
+       false,
+       100ms,
+       now - 60 * second + 1},
+  };
+  for (const auto& one : cases) {
+    const auto decision = idle_policy(one.situation);
+    EXPECT_EQ(decision.stop, one.stop) << one.what;
+    EXPECT_EQ(decision.look_again, one.look_again) << one.what;
+    EXPECT_EQ(decision.last_activity_usec, one.last_activity) << one.what;
+  }
 }
 
 TEST(ClaudeSession, BelongsToCommandsThatLeaveItToUs) {
