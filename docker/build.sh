@@ -1,16 +1,19 @@
 #!/bin/sh
-# Builds the images hal9000/worker-ultramin, hal9000/worker-minimal and hal9000/parent.
+# Builds the images hal9000/worker-ultramin, hal9000/worker-minimal and hal9000/parent; by name also those of profiles,
+# hal9000/worker-NAME for each folder profiles/NAME.
 #
 #   --engine SOCKET     the engine's unix socket (default: DOCKER_HOST, else the engine's usual place)
 #   --cache DIR         downloads and roots, used again by later runs (default /var/cache/hal9000/images)
-#   --only NAME         worker-ultramin, worker-minimal or parent; may be given several times (default: all)
+#   --only NAME         worker-ultramin, worker-minimal, parent, worker-python, worker-node or worker-java; may be given
+#                       several times (default: the first three)
 #   --base IMAGE        build on IMAGE (say debian:bookworm-slim) with apt in it, instead of a root made from packages
 #   --version V         the images' tag beside "latest" (default: the project's version)
 #   --refresh           build anew with the packages' present versions, even if the inputs here did not change
 #   --print             print NAME GENERATION of what would be built, and end
 #
 # An image whose label org.hal9000.generation equals the hash of its inputs is left alone. Containers have no network
-# while an image is built, except with --base; everything is fetched by the host before.
+# while an image is built, except with --base; everything is fetched by the host before. SOURCE_DATE_EPOCH is the latest
+# time of any file (default: the beginning of 2020).
 set -eu
 umask 022
 
@@ -22,6 +25,7 @@ refresh=
 print=
 version=
 suite=${HAL9000_DEBIAN_SUITE:-bookworm}
+epoch=${SOURCE_DATE_EPOCH:-1577836800}
 export DOCKER_BUILDKIT=0
 
 die() {
@@ -44,7 +48,10 @@ while [ $# -gt 0 ]; do
         --only)
             case $2 in
                 worker-ultramin | worker-minimal | parent) only="$only $2" ;;
-                *) die "no image $2" ;;
+                *)
+                    [ -f "$here/profiles/${2#worker-}/packages" ] || die "no image $2"
+                    only="$only $2"
+                    ;;
             esac
             shift
             ;;
@@ -65,24 +72,28 @@ if [ -z "$version" ]; then
     [ -n "$version" ] || die "no meson.build beside $here: give --version"
 fi
 
-# The hash of what an image is made from: $1 is its folder here.
+# The hash of what an image is made from: files and folders here.
 generation() {
     {
-        printf '%s\n' "$version" "$suite" "$base" "$(uname -m)"
+        printf '%s\n' "$version" "$suite" "$base" "$(uname -m)" "$epoch"
         cd "$here"
-        for file in build.sh debian/* "$1"/*; do
+        find build.sh finish.sh fetch-npm.sh debian "$@" -type f | LC_ALL=C sort | while read -r file; do
             printf '%s %s\n' "$file" "$(sha256sum <"$file")"
         done
     } | sha256sum | cut -c1-16
 }
 worker_generation=$(generation worker)
-parent_generation=$(generation parent)
 generation_of() {
     case $1 in
-        parent) echo "$parent_generation" ;;
-        *) echo "$worker_generation" ;;
+        parent) generation parent ;;
+        worker-ultramin | worker-minimal) echo "$worker_generation" ;;
+        *) generation worker profiles/Dockerfile "profiles/${1#worker-}" ;;
     esac
 }
+# A profile is built on minimal.
+case $only in
+    *worker-[!um]*) only="worker-minimal $(printf '%s' "$only" | sed 's/ *worker-minimal//g')" ;;
+esac
 if [ -n "$print" ]; then
     for name in $only; do say "$name $(generation_of "$name")"; done
     exit 0
@@ -111,7 +122,7 @@ mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock -w 900 9 || die "another build holds $cache/lock"
 # Roots that nobody has used for long, and what a killed build left (nobody else builds here: the lock is ours).
-find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' \) -mtime +30 -exec rm -rf {} +
+find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' -o -name 'profile-*' \) -mtime +30 -exec rm -rf {} +
 rm -rf "$cache"/work.*
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -137,26 +148,49 @@ make_tree() { # TREE PACKAGES-FILE...
     "$here/debian/root.sh" "$tree" $(cat "$@")
 }
 
-pack() { tar -C "$1" --sort=name --numeric-owner --xattrs -cf "$2" "${3:-.}"; }
+pack() { # TREE ARCHIVE WHAT…
+    folder=$1 archive=$2
+    shift 2
+    tar -C "$folder" --sort=name --numeric-owner --xattrs --mtime="@$epoch" --clamp-mtime -cf "$archive" "$@"
+}
+
+list() { (cd "$1" && find . -xdev \( -type d -printf '%P\n' -o -printf '%P\t%s\t%l\n' \) | LC_ALL=C sort); }
+pack_difference() { # TREE ARCHIVE LIST-OF-THE-OTHER
+    list "$1" | LC_ALL=C comm -13 "$3" - | cut -f1 >"$work/difference"
+    pack "$1" "$2" --no-recursion -T "$work/difference"
+}
 
 # The two workers share the first root; the second's difference is an archive of its own.
 make_worker_roots() {
     make_tree "$work/small" "$here/worker/packages.ultramin"
-    make_tree "$work/git" "$here/worker/packages.ultramin" "$here/worker/packages.minimal"
-    for tree in small git; do
-        (cd "$work/$tree" && find . -xdev \( -type d -printf '%P\n' -o -printf '%P\t%s\t%l\n' \) | LC_ALL=C sort) >"$work/$tree.list"
-    done
-    LC_ALL=C comm -13 "$work/small.list" "$work/git.list" | cut -f1 >"$work/difference"
+    make_tree "$work/git" "$here"/worker/packages.*
     mkdir "$work/roots"
-    pack "$work/small" "$work/roots/base.tar"
-    tar -C "$work/git" --no-recursion --numeric-owner --xattrs -cf "$work/roots/git.tar" -T "$work/difference"
+    pack "$work/small" "$work/roots/base.tar" .
+    list "$work/small" >"$work/small.list"
+    list "$work/git" >"$work/roots/git.list"
+    pack_difference "$work/git" "$work/roots/git.tar" "$work/small.list"
     rm -rf "$work/small" "$work/git"
     mv "$work/roots" "$1"
 }
 
+make_profile_root() { # NAME LIST-OF-MINIMAL RESULT
+    mkdir "$work/made.profile"
+    if [ -n "$base" ]; then
+        mkdir "$work/profile"
+    else
+        make_tree "$work/profile" "$here"/worker/packages.* "$here/profiles/$1/packages"
+    fi
+    : >"$work/made.profile/downloads"
+    extra=$here/profiles/$1/extra.sh
+    [ ! -x "$extra" ] || "$extra" "$work/profile" "$cache" "$work/made.profile/downloads"
+    pack_difference "$work/profile" "$work/made.profile/profile.tar" "$2"
+    rm -rf "$work/profile"
+    mv "$work/made.profile" "$3"
+}
+
 make_parent_root() {
     make_tree "$work/parent" "$here/parent/packages"
-    pack "$work/parent" "$1"
+    pack "$work/parent" "$1" .
     rm -rf "$work/parent"
 }
 
@@ -181,14 +215,23 @@ import() { # TAR IMAGE
     docker import --change "LABEL org.hal9000.image=root" "$1" "$2" >/dev/null
 }
 
+# The manifest becomes a label, for which the image must be there first: it gets its name only then.
 build() { # NAME CONTEXT BASE TARGET
     set -- "$1" "$2" "$3" "${4:-}"
     tag=hal9000/$1
     network=none
     [ -z "$base" ] || network=host
-    docker build --quiet --rm --force-rm --network "$network" ${4:+--target "$4"} \
-        --build-arg "BASE_IMAGE=$3" --build-arg "GENERATION=$(generation_of "$1")" \
-        --tag "$tag:$version" --tag "$tag:latest" "$2" >"$work/build.log" 2>&1 || {
+    find "$2" -newermt "@$epoch" -exec touch -h -d "@$epoch" {} +
+    {
+        docker build --quiet --rm --force-rm --network "$network" ${4:+--target "$4"} --iidfile "$work/id" \
+            --build-arg "BASE_IMAGE=$3" --build-arg "IMAGE=$1" --build-arg "GENERATION=$(generation_of "$1")" \
+            --build-arg "SOURCE_DATE_EPOCH=$epoch" "$2" &&
+            id=$(cat "$work/id") &&
+            docker run --rm --network none --entrypoint cat "$id" /usr/share/hal9000/manifest.json >"$work/manifest.json" &&
+            printf 'FROM %s\n' "$id" | docker build --quiet --rm --force-rm \
+                --label "org.hal9000.manifest=$(tr -d ' \n' <"$work/manifest.json")" \
+                --tag "$tag:$version" --tag "$tag:latest" -
+    } >"$work/build.log" 2>&1 || {
         cat "$work/build.log" >&2
         die "cannot build $tag"
     }
@@ -196,20 +239,25 @@ build() { # NAME CONTEXT BASE TARGET
     say "built $tag:$version ($((bytes / 1000000)) MB)"
 }
 
+worker_roots() {
+    roots=worker-$(root_key "$here"/worker/packages.*)
+    cached "$roots" make_worker_roots
+}
+
 root_key() { cat "$here/debian/root.sh" "$here/build.sh" "$@" | { cat && echo "$suite"; } | sha256sum | cut -c1-16; }
 
 prepare_worker() {
     context=$work/worker
     mkdir "$context"
-    cp "$here"/worker/Dockerfile "$here"/worker/setup.sh "$here"/worker/packages.* "$here"/worker/tmux.conf "$context/"
-    claude=$("$here/worker/fetch-claude.sh" "$cache")
+    cp "$here"/worker/Dockerfile "$here"/worker/setup.sh "$here"/finish.sh "$here"/worker/packages.* \
+        "$here"/worker/tmux.conf "$context/"
+    claude=$("$here/worker/fetch-claude.sh" "$cache" "$context/downloads")
     ln "$claude" "$context/claude"
     worker_base=$base
     if [ -n "$base" ]; then
         tar -cf "$context/git.tar" -T /dev/null
     else
-        roots=worker-$(root_key "$here"/worker/packages.*)
-        cached "$roots" make_worker_roots
+        worker_roots
         ln "$cache/$roots/git.tar" "$context/git.tar"
         worker_base=hal9000/root-worker:$worker_generation
         import "$cache/$roots/base.tar" "$worker_base"
@@ -223,13 +271,34 @@ prepare_parent() {
     parent_base=$base
     if [ -z "$base" ]; then
         cached "$roots" make_parent_root
-        parent_base=hal9000/root-parent:$parent_generation
+        parent_base=hal9000/root-parent:$(generation_of parent)
         import "$cache/$roots" "$parent_base"
     fi
     cached "$chroma" fetch_chroma
     mkdir "$context"
-    cp "$here"/parent/Dockerfile "$here"/parent/setup.sh "$here"/parent/packages "$here"/parent/hal9000-* "$context/"
+    cp "$here"/parent/Dockerfile "$here"/parent/setup.sh "$here"/finish.sh "$here"/parent/hal9000-* "$context/"
+    cp "$here"/parent/packages "$context/packages.parent"
+    awk -F '==| ' '/^[a-z]/ { name = $1; version = $2 }
+        /--hash/ { sub(/.*--hash=/, ""); sub(/ .*/, ""); hashes = hashes (hashes ? "," : "") $0 }
+        END { printf "%s\t%s\t%s\n", name, version, hashes }' "$here/parent/requirements.txt" >"$context/downloads"
     cp -r "$cache/$chroma/chromadb_rust_bindings" "$context/"
+}
+
+prepare_profile() { # NAME
+    context=$work/profile-$1
+    if [ -n "$base" ]; then
+        minimal=/dev/null
+    else
+        worker_roots
+        minimal=$cache/$roots/git.list
+    fi
+    root=profile-$1-$(root_key "$here"/worker/packages.* "$here/profiles/$1"/* | { cat && echo "$base"; } | sha256sum | cut -c1-16)
+    cached "$root" make_profile_root "$1" "$minimal"
+    mkdir "$context"
+    cp "$here"/profiles/Dockerfile "$here"/worker/setup.sh "$here"/finish.sh "$here/profiles/$1/packages" "$context/"
+    docker run --rm --network none --entrypoint cat hal9000/worker-minimal:"$version" /usr/share/hal9000/downloads |
+        cat - "$cache/$root/downloads" >"$context/downloads"
+    ln "$cache/$root/profile.tar" "$context/profile.tar"
 }
 
 worker_ready=
@@ -239,10 +308,14 @@ for name in $todo; do
             prepare_parent
             build parent "$context" "$parent_base"
             ;;
-        *)
+        worker-ultramin | worker-minimal)
             [ -n "$worker_ready" ] || prepare_worker
             worker_ready=1
             build "$name" "$work/worker" "$worker_base" "${name#worker-}"
+            ;;
+        *)
+            prepare_profile "${name#worker-}"
+            build "$name" "$context" "hal9000/worker-minimal:$version"
             ;;
     esac
 done

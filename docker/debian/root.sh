@@ -23,7 +23,9 @@ log=$tree.log
 {
     merge='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
     manifest='mkdir -p "$1/usr/share/hal9000"
-        for deb in "$1"/var/cache/apt/archives/*.deb; do dpkg-deb -W "$deb"; done >"$1/usr/share/hal9000/packages"'
+        for deb in "$1"/var/cache/apt/archives/*.deb; do
+            sum=$(sha256sum "$deb") && dpkg-deb -W --showformat="\${Package}\t\${Version}\t\${Architecture}\t${sum%% *}\n" "$deb"
+        done | LC_ALL=C sort >"$1/usr/share/hal9000/packages"'
 }
 
 unpack() {
@@ -43,6 +45,12 @@ configure() {
     cp usr/share/base-files/profile etc/profile
     [ ! -e usr/bin/mawk ] || ln -sf mawk usr/bin/awk
     [ ! -e usr/bin/which.debianutils ] || ln -sf which.debianutils usr/bin/which
+    [ ! -e usr/bin/gcc ] || ln -sf gcc usr/bin/cc
+    [ ! -e usr/bin/g++ ] || ln -sf g++ usr/bin/c++
+    [ ! -e usr/share/maven/bin/mvn ] || ln -sf ../share/maven/bin/mvn usr/bin/mvn
+    for program in usr/lib/jvm/java-*-openjdk-*/bin/*; do
+        [ ! -e "$program" ] || ln -sf "../${program#usr/}" usr/bin/
+    done
     [ ! -e usr/bin/less ] || ln -sf less usr/bin/pager
     if [ -d usr/share/ca-certificates ]; then
         find usr/share/ca-certificates -name '*.crt' | sort | xargs cat >etc/ssl/certs/ca-certificates.crt
@@ -75,7 +83,7 @@ trim() {
     )
     rm -rf usr/lib/*/perl usr/lib/*/perl-base usr/lib/*/gconv usr/lib/*/libperl.so* usr/lib/*/engines-3 \
         usr/lib/*/ossl-modules usr/lib/*/libgdbm*.so* usr/lib/*/libdb-5*.so usr/lib/*/sasl2 usr/lib/sasl2 \
-        usr/lib/*/libmvec.so* usr/lib/*/libmemusage.so usr/lib/systemd usr/lib/mime
+        usr/lib/*/libmemusage.so usr/lib/systemd usr/lib/mime
     # Libraries that no program here loads.
     rm -f usr/lib/*/libbrotlienc.so* usr/lib/*/libnss_hesiod.so* usr/lib/*/libnss_compat.so* usr/lib/*/libdebconfclient.so* \
         usr/lib/*/libBrokenLocale.so* usr/lib/*/libpcprofile.so usr/lib/*/libformw.so* usr/lib/*/libmenuw.so* \
@@ -91,6 +99,11 @@ trim() {
         )
         rm -rf usr/bin/git-shell usr/bin/scalar usr/share/git-core/contrib usr/share/gitweb
     fi
+    [ -e usr/bin/gcc ] || rm -f usr/lib/*/libmvec.so*  # libm's linker script names it
+    # Of compilers and languages: no sanitizers, nothing to link programs or Java runtimes with the language inside.
+    rm -f usr/bin/*-lto-dump* usr/lib/*/lib*san.so* usr/lib/gcc/*/*/lib*san* usr/lib/*/libpython3*.a usr/lib/*/libitm.* \
+        usr/lib/*/libquadmath.a usr/lib/python3*/config-*/*.a usr/lib/jvm/*/lib/server/classes_nocoops.jsa
+    rm -rf usr/lib/jvm/*/jmods usr/lib/gcc/*/*/plugin usr/lib/python3*/test
     rm -rf var/cache var/lib/apt var/lib/dpkg var/backups var/log/*
     find usr -depth -type d -name __pycache__ -exec rm -rf {} +
     # Terminal descriptions: those of terminals in use. The basic ones are in /lib/terminfo (Debian 12) or here as well (13).

@@ -71,6 +71,7 @@ inline constexpr const char message_id_worker_out_of_tasks[] = "57a2b28ef28241e8
 inline constexpr const char message_id_worker_cut_off[] = "22c350c365d8455492b12ad1e9258f60";
 inline constexpr const char message_id_worker_unhealthy[] = "9153fa8948874f1288b955c581ba7f01";
 inline constexpr const char message_id_worker_given_up[] = "31b9f9ad164e469884afa21eaa04030a";
+inline constexpr const char message_id_worker_follows[] = "411be11fa6434af9abd3b24f38c4eec2";
 inline constexpr const char message_id_pool_degraded[] = "bbfb862ac56740f59c6cf69501eff2bc";
 inline constexpr const char message_id_server_failed[] = "de919b91c4fb43dab5360e3091a5fc0d";
 inline constexpr const char message_id_gateway_lost[] = "a70b5d2f9b824f219aea9b56696757dd";

@@ -2,10 +2,12 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "base/startup_pages.hpp"
 #include "build_config.hpp"
 #include "daemon/stop_all.hpp"
 #include "host/kernel_log.hpp"
 #include "host/notify.hpp"
+#include "host/slice.hpp"
 #include "host/terminals.hpp"
 #include "host/unit_launcher.hpp"
 #include "host/usage.hpp"
@@ -97,7 +99,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
       config_(std::move(options.config)),
       settings_(config_.worker),
       curl_(loop),
-      engine_(loop, {.socket = config_.engine_socket, .instance = settings_.instance}),
+      engine_(loop,
+              {.socket = config_.engine_socket, .instance = settings_.instance, .slice_path = host::slice_path()}),
       binder_(loop),
       sockets_(loop),
       heartbeat_(curl_, sockets_),
@@ -106,7 +109,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  [this] { return names_of(supervisor_); },
                  [this](pid_t pid) {
                    const auto used = usage_.read(pid);
-                   return worker::ContainerUsage{used.memory_bytes, used.cpu_nanoseconds, used.tasks};
+                   return worker::ContainerUsage{used.memory_bytes, used.file_bytes, used.cpu_nanoseconds, used.tasks};
                  },
                  [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); },
                  host::last_terminal_activity,
@@ -115,17 +118,19 @@ Daemon::Daemon(event::Loop& loop, Options options)
           loop, usage_,
           [this](const WorkerId& id, pid_t pid) { registry_.on_tasks_refused(id, usage_.busiest_program(pid)); }),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
+      follower_({loop, registry_, [this] { return registry_.stranded(); }, [this] { return missing().empty(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
-      http_socket_({loop, host::network_name,
-                    [this](pid_t holder, Done<UniqueFd> done) {
-                      sockets_.listening(holder, names::worker_http_port, std::move(done));
-                    },
-                    [this](const std::string& network, UniqueFd listening) {
-                      data_plane_.serve_http(network, std::move(listening));
-                    }}),
+      http_sockets_({loop, host::network_name,
+                     [this](pid_t pid, Done<UniqueFd> done) {
+                       sockets_.listening(pid, names::worker_http_port, std::move(done));
+                     },
+                     [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
+                       data_plane_.serve_http(network, owner, std::move(listening));
+                     },
+                     [this](const std::string& network) { data_plane_.close_http(network); }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
       installer_(loop, make_launcher(loop, units_, install::user()), places_.state_dir + "/package", install::user()),
@@ -139,6 +144,8 @@ Daemon::Daemon(event::Loop& loop, Options options)
                   }),
       service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
+      started_(
+          loop, "started", [] { drop_startup_pages(); }, event::Priority::idle),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
       stop_deadline_(loop, "stop deadline",
                      [this] {
@@ -155,7 +162,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
   data_plane_.set_on_statistics([this](const std::string& server) { service_.on_server_changed(server); });
   data_plane_.set_token_of([this](const WorkerId& id) { return worker::worker_token(settings_, id); });
   data_plane_.set_grants_of([this](const worker::Worker& worker) { return worker::grants_of(settings_, worker); });
-  data_plane_.set_on_gateway([this](auto network) { http_socket_.on_gateway(std::move(network)); });
+  data_plane_.set_on_gateway([this](auto networks) { http_sockets_.on_gateway(std::move(networks)); });
   registry_.set_listener(this);
   parent_.set_listener(this);
   pool_.set_listener(this);
@@ -182,6 +189,7 @@ void Daemon::become_ready(std::string_view how) {
   connection_.request_name(names::bus_name);
   log::info({}, "hal9000d {} is ready {}", build::version, how);
   host::notify_ready(status());
+  started_.schedule();
   status_changed();
 }
 
@@ -334,7 +342,11 @@ void Daemon::reconciled(const Result<void>& result) {
   } else {
     data_plane_.on_workers_reconciled();
   }
-  parent_.reconcile([this](const Result<void>& made) {
+  parent_.reconcile([this, known = result.has_value()](const Result<void>& made) {
+    if (known) {
+      http_sockets_.on_workers_known();
+    }
+    follower_.look();
     pool_.start();
     registry_.on_makeable();
     become_ready(made ? "" : "without the parent container");
@@ -374,13 +386,16 @@ void Daemon::on_worker_added(const worker::Worker& worker) {
 
 void Daemon::on_worker_changed(const worker::Worker& worker) {
   tasks_watch_.follow(worker.id, worker.pid);
+  http_sockets_.on_worker(worker.id, worker.pid, worker.network == worker::Network::isolated);
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
+  follower_.on_worker_changed(worker.id);
   status_changed();
 }
 
 void Daemon::on_worker_removed(const WorkerId& id) {
   tasks_watch_.follow(id, 0);
+  http_sockets_.on_worker(id, 0, false);
   data_plane_.on_worker_removed(id);
   service_.on_worker_removed(id);
   status_changed();
@@ -392,6 +407,10 @@ void Daemon::on_limit_hit(const WorkerId& id, std::string_view what) {
 
 void Daemon::on_gateway_socket(const worker::Worker& worker, UniqueFd listening) {
   data_plane_.on_gateway_socket(worker, std::move(listening));
+}
+
+void Daemon::on_own_network(const worker::Worker& worker, Done<void> made) {
+  http_sockets_.prepare(worker.id, worker.pid, std::move(made));
 }
 
 void Daemon::on_worker_claimed(const worker::Worker& worker) {
@@ -421,9 +440,10 @@ void Daemon::on_namespace(bool available) {
     }
   }
   supervisor_.set_network_namespace(std::move(network));
-  http_socket_.on_namespace(available ? parent_.pid() : 0);
+  http_sockets_.on_holder(available ? parent_.pid() : 0);
   if (available) {
     registry_.on_parent_replaced();
+    follower_.look();
   }
   pool_.look_at_image();
 }

@@ -7,7 +7,7 @@
 #include "daemon/chroma_heartbeat.hpp"
 #include "daemon/config.hpp"
 #include "daemon/data_plane.hpp"
-#include "daemon/http_socket.hpp"
+#include "daemon/http_sockets.hpp"
 #include "daemon/server_control.hpp"
 #include "daemon/server_editor.hpp"
 #include "engine/client.hpp"
@@ -62,6 +62,7 @@ class Daemon final : private worker::Runtime::Listener,
   void on_worker_removed(const WorkerId& id) override;
   void on_limit_hit(const WorkerId& id, std::string_view what) override;
   void on_gateway_socket(const worker::Worker& worker, UniqueFd listening) override;
+  void on_own_network(const worker::Worker& worker, Done<void> made) override;
   void on_worker_claimed(const worker::Worker& worker) override;
   // The parent.
   void on_parent_changed() override;
@@ -117,11 +118,12 @@ class Daemon final : private worker::Runtime::Listener,
   worker::LiveRegistry registry_;
   host::TasksWatch tasks_watch_;
   worker::LivePool pool_;
+  worker::Follower follower_;
   host::PressureWatch pressure_;
   bool units_;
   std::unique_ptr<server::Launcher> launcher_;
   DataPlane data_plane_;
-  HttpSocket http_socket_;
+  HttpSockets http_sockets_;
   server::Supervisor supervisor_;
   ServerControl server_control_;
   install::Installer installer_;
@@ -130,6 +132,7 @@ class Daemon final : private worker::Runtime::Listener,
   bus::Service service_;
 
   event::Defer status_;
+  event::Defer started_;
   event::Timer ready_deadline_;
   event::Timer stop_deadline_;
   event::Signal term_;

@@ -144,7 +144,7 @@ void DataPlane::on_hello(const link::GatewayHello& hello) {
         {instance.server, instance.instance, instance.session ? std::optional(instance.session->value) : std::nullopt});
   }
   supervisor_->reconcile(std::move(held));
-  on_gateway_(hello.http_network);
+  on_gateway_(hello.http_networks);
 }
 
 void DataPlane::sync_workers() {
@@ -264,8 +264,12 @@ void DataPlane::on_worker_claimed(const worker::Worker& worker) {
   }
 }
 
-void DataPlane::serve_http(const std::string& network, UniqueFd listening) {
-  send(link::HttpListen{network, std::move(listening)});
+void DataPlane::serve_http(const std::string& network, const WorkerId& owner, UniqueFd listening) {
+  send(link::HttpListen{network, std::move(listening), owner});
+}
+
+void DataPlane::close_http(const std::string& network) {
+  send(link::HttpClose{network});
 }
 
 void DataPlane::on_worker_changed(const worker::Worker& worker) {

@@ -51,8 +51,8 @@ class DataPlane final : private link::DaemonEndListener {
   }
   /** The grants have changed. */
   void on_grants_changed();
-  /** The gateway has connected and serves MCP over HTTP in this network, or none; unset: it is gone. */
-  void set_on_gateway(std::function<void(std::optional<std::string> http_network)> callback) {
+  /** The gateway has connected and serves MCP over HTTP in these networks; unset: it is gone. */
+  void set_on_gateway(std::function<void(std::optional<std::vector<std::string>> http_networks)> callback) {
     on_gateway_ = std::move(callback);
   }
 
@@ -67,7 +67,9 @@ class DataPlane final : private link::DaemonEndListener {
   /** The read end of a server's live traffic. */
   void trace(const std::string& server, const bus::TraceRequest& request, Done<UniqueFd> done);
 
-  void serve_http(const std::string& network, UniqueFd listening);
+  /** `owner`: the only worker to be served there, or empty. */
+  void serve_http(const std::string& network, const WorkerId& owner, UniqueFd listening);
+  void close_http(const std::string& network);
 
   // What the registry and the supervisor report, for the gateway.
   void on_gateway_socket(const worker::Worker& worker, UniqueFd listening);
@@ -108,7 +110,7 @@ class DataPlane final : private link::DaemonEndListener {
   std::function<void(const std::string&)> on_statistics_;
   std::function<Result<std::string>(const WorkerId&)> token_of_;
   std::function<std::vector<const policy::Grant*>(const worker::Worker&)> grants_of_;
-  std::function<void(std::optional<std::string>)> on_gateway_;
+  std::function<void(std::optional<std::vector<std::string>>)> on_gateway_;
   GatewayHost host_;
   std::unique_ptr<link::DaemonEnd> link_;
   /** Tells that the link is gone, from the loop: it breaks inside of calls. */

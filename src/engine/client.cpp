@@ -186,7 +186,7 @@ void Client::create(const worker::ContainerSpec& spec, Done<ContainerId> done) {
   ours.labels[names::label_instance] = options_.instance;
   Call call{.method = "POST",
             .target = "/containers/create?name=" + curl::escape(ours.name),
-            .body = create_body(ours),
+            .body = create_body(ours, cgroup_parent(connection_.info().cgroup_driver, options_.slice_path, ours.slice)),
             .what = "create container " + ours.name,
             .conflict = Errc::already_exists,
             .extra_time = slow_extra};

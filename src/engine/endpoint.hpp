@@ -15,6 +15,8 @@ struct Options {
   std::string socket;
   /** Value of the label org.hal9000.instance that marks what is ours. */
   std::string instance;
+  /** Where hal9000.slice is among the control groups, for an engine that asks no systemd for them. */
+  std::string slice_path = "/hal9000.slice";
 
   /** Between attempts to reach an engine that is not there. */
   std::chrono::milliseconds backoff_min{100};

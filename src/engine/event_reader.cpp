@@ -17,9 +17,9 @@ using Kind = worker::ContainerEvent::Kind;
 
 std::optional<Kind> kind_of(std::string_view action) {
   static constexpr std::pair<std::string_view, Kind> kinds[] = {
-      {"start", Kind::started},   {"die", Kind::died},        {"oom", Kind::out_of_memory},
-      {"destroy", Kind::removed}, {"remove", Kind::removed},  // the latter is Podman's word
-      {"pause", Kind::paused},    {"unpause", Kind::resumed}, {"health_status", Kind::health},
+      {"create", Kind::created},    {"start", Kind::started},   {"die", Kind::died},
+      {"oom", Kind::out_of_memory}, {"destroy", Kind::removed}, {"remove", Kind::removed},  // Podman's word
+      {"pause", Kind::paused},      {"unpause", Kind::resumed}, {"health_status", Kind::health},
   };
   action = action.substr(0, action.find(": "));  // "health_status: unhealthy"
   for (const auto& [word, kind] : kinds) {

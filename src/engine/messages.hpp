@@ -45,8 +45,15 @@ struct VersionAnswer {
 /** Adds what /info says to `info`. */
 [[nodiscard]] Result<void> read_info(std::string_view body, worker::EngineInfo& info);
 
+/**
+ * The parent of a container's control group, by the engine's driver of control groups. systemd takes the name of a
+ * slice and makes it. Without it the group is made by path, one below the slice's own: systemd would take controllers
+ * away from the groups right below a slice that it does not know. Empty: a driver that has no parents.
+ */
+[[nodiscard]] std::string cgroup_parent(std::string_view driver, std::string_view slice_path, std::string_view slice);
+
 /** What /containers/create takes. All containers get the same confinement; it is not for the caller to choose. */
-[[nodiscard]] std::string create_body(const worker::ContainerSpec& spec);
+[[nodiscard]] std::string create_body(const worker::ContainerSpec& spec, const std::string& cgroup_parent = {});
 [[nodiscard]] std::string update_body(const worker::LimitChange& change);
 /** The JSON of a `filters` parameter that wants all of these labels. */
 [[nodiscard]] std::string label_filter(const Labels& labels);

@@ -32,7 +32,7 @@ nlohmann::json mounts(const std::vector<worker::ContainerSpec::Bind>& binds) {
   return list;
 }
 
-nlohmann::json host_config(const worker::ContainerSpec& spec) {
+nlohmann::json host_config(const worker::ContainerSpec& spec, const std::string& cgroup_parent) {
   nlohmann::json config = {
       {"CapDrop", {"ALL"}},
       {"SecurityOpt", {"no-new-privileges"}},
@@ -46,6 +46,9 @@ nlohmann::json host_config(const worker::ContainerSpec& spec) {
       {"Init", false},
       {"IpcMode", "private"},
   };
+  if (!cgroup_parent.empty()) {
+    config["CgroupParent"] = cgroup_parent;
+  }
   if (!spec.network.empty()) {
     config["NetworkMode"] = spec.network;
   }
@@ -64,7 +67,17 @@ nlohmann::json host_config(const worker::ContainerSpec& spec) {
 
 }  // namespace
 
-std::string create_body(const worker::ContainerSpec& spec) {
+std::string cgroup_parent(std::string_view driver, std::string_view slice_path, std::string_view slice) {
+  if (slice.empty()) {
+    return {};
+  }
+  if (driver == "systemd") {
+    return fmt::format("hal9000-{}.slice", slice);
+  }
+  return driver == "cgroupfs" ? fmt::format("{}/{}", slice_path, slice) : std::string();
+}
+
+std::string create_body(const worker::ContainerSpec& spec, const std::string& cgroup_parent) {
   nlohmann::json body = {
       {"Image", spec.image},
       {"Labels", spec.labels},
@@ -73,7 +86,7 @@ std::string create_body(const worker::ContainerSpec& spec) {
       {"OpenStdin", false},
       {"StopSignal", "SIGTERM"},
       {"StopTimeout", spec.stop_timeout.count()},
-      {"HostConfig", host_config(spec)},
+      {"HostConfig", host_config(spec, cgroup_parent)},
   };
   const auto add = [&body](const char* key, const auto& value) {
     if (!value.empty()) {

@@ -1,6 +1,7 @@
 #include "gateway/gateway.hpp"
 
 #include "base/log.hpp"
+#include "base/names.hpp"
 #include "base/startup_pages.hpp"
 
 #include <signal.h>
@@ -67,7 +68,7 @@ void Gateway::accept(UniqueFd connection) {
 void Gateway::connect(UniqueFd socket) {
   lost_.cancel();
   auto hello = hub_.hello();
-  hello.http_network = http_network_;
+  hello.http_networks = http_.networks();
   end_ = std::make_unique<link::GatewayEnd>(loop_, std::move(socket), std::move(hello),
                                             static_cast<link::GatewayEndListener&>(*this));
 }
@@ -83,13 +84,18 @@ void Gateway::on_worker_remove(const link::WorkerRemove& message) {
 }
 
 void Gateway::on_http_listen(link::HttpListen message) {
-  if (const auto listening = http_.listen(std::move(message.listener)); !listening) {
+  const auto listening = http_.listen(message.network, std::move(message.listener), message.worker);
+  if (!listening) {
     log::error({}, "MCP over HTTP is not served: {}", listening.error().message);
     return;
   }
-  http_network_ = message.network;
   started_.schedule();
-  log::info({}, "MCP over HTTP is served");
+  if (message.worker.value.empty()) {
+    log::info({}, "MCP over HTTP is served");
+  } else {
+    log::info({{names::field_worker, message.worker.value}}, "MCP over HTTP is served to worker {} in its own network",
+              message.worker.value);
+  }
 }
 
 void Gateway::on_hello() {

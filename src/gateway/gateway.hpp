@@ -32,6 +32,7 @@ class Gateway final : private link::GatewayEndListener {
   void on_worker_add(link::WorkerAdd message) override;
   void on_worker_remove(const link::WorkerRemove& message) override;
   void on_http_listen(link::HttpListen message) override;
+  void on_http_close(const link::HttpClose& message) override { http_.close(message.network); }
   void on_server_set(const link::ServerSet& message) override { hub_.set_server(message); }
   void on_server_remove(const link::ServerRemove& message) override { hub_.remove_server(message.name); }
   void on_instance_attach(link::InstanceAttach message) override { hub_.attach(std::move(message)); }
@@ -54,7 +55,6 @@ class Gateway final : private link::GatewayEndListener {
   bool stopping_ = false;
   hub::Hub hub_;
   http::Endpoint http_;
-  std::string http_network_;
   std::unique_ptr<link::GatewayEnd> end_;
   std::unique_ptr<io::Listener> listener_;
   event::Signal on_term_;

@@ -126,6 +126,9 @@ Usage UsageReader::read(pid_t pid) const {
   bool version_1 = false;
   if (const auto folder = cgroup_folder(mounts_, cgroup, "memory", version_1); !folder.empty()) {
     usage.memory_bytes = read_number(folder + (version_1 ? "/memory.usage_in_bytes" : "/memory.current"));
+    const std::string prefix = version_1 ? "total_" : "";  // with the groups below, as version 2 counts
+    usage.file_bytes = read_number_of(folder + "/memory.stat", prefix + "inactive_file") +
+                       read_number_of(folder + "/memory.stat", prefix + "active_file");
   }
   if (const auto folder = cgroup_folder(mounts_, cgroup, "cpuacct", version_1); !folder.empty()) {
     usage.cpu_nanoseconds =

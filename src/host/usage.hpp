@@ -12,6 +12,8 @@ namespace hal::host {
 /** What a control group uses; 0 where the controller is absent. */
 struct Usage {
   std::uint64_t memory_bytes = 0;
+  /** Of these, copies of files: the kernel takes them back when they are in the way. */
+  std::uint64_t file_bytes = 0;
   std::uint64_t cpu_nanoseconds = 0;
   std::uint64_t tasks = 0;
 };
@@ -37,7 +39,7 @@ struct CgroupMount {
 /** How often a fork was refused, by a pids.events. */
 [[nodiscard]] std::uint64_t refused_forks(const std::string& pids_events);
 
-/** Reads the usage of processes' control groups, version 1, 2 or both; four small files a time. */
+/** Reads the usage of processes' control groups, version 1, 2 or both; five small files a time. */
 class UsageReader {
  public:
   UsageReader();

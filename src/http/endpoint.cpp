@@ -120,7 +120,7 @@ Endpoint::Endpoint(event::Loop& loop, hub::Hub& hub, Times times)
       }) {}
 
 Endpoint::~Endpoint() {
-  web_.reset();  // its exchanges end at their sessions
+  webs_.clear();  // their exchanges end at their sessions
   for (const auto& [id, entry] : sessions_) {
     hub_.close(*entry.client);
   }
@@ -129,15 +129,34 @@ Endpoint::~Endpoint() {
   }
 }
 
-Result<void> Endpoint::listen(UniqueFd listening) {
-  web_.reset();
+Result<void> Endpoint::listen(const std::string& network, UniqueFd listening, const WorkerId& owner) {
+  close(network);
+  const auto connections = owner.value.empty() ? limits::connections : limits::connections_of_one;
   try {
-    web_ = std::make_unique<WebServer>(loop_, std::move(listening), static_cast<WebServer::Handler&>(*this),
-                                       times_.late_check);
+    const auto made = webs_.emplace(
+        network, std::make_unique<WebServer>(loop_, std::move(listening), static_cast<WebServer::Handler&>(*this),
+                                             connections, times_.late_check));
+    if (!owner.value.empty()) {
+      owners_.emplace(made.first->second.get(), owner);
+    }
   } catch (const std::exception& error) {
     return Error{Errc::internal, error.what()};
   }
   return {};
+}
+
+void Endpoint::close(const std::string& network) {
+  if (const auto node = webs_.extract(network)) {
+    owners_.erase(node.mapped().get());
+  }
+}
+
+std::vector<std::string> Endpoint::networks() const {
+  std::vector<std::string> names;
+  for (const auto& [network, web] : webs_) {
+    names.push_back(network);
+  }
+  return names;
 }
 
 void Endpoint::set_worker(const WorkerId& id, std::string token) {
@@ -190,7 +209,7 @@ std::optional<Answer> Endpoint::check_address(const Exchange& exchange) const {
   if (head.doubled) {
     return refuse(400, "a header stands twice");
   }
-  if (!head.host || !is_our_host(*head.host, web_->port())) {
+  if (!head.host || !is_our_host(*head.host, exchange.server().port())) {
     return refuse(403, "Host is not this endpoint's");
   }
   if (head.origin && !is_our_origin(*head.origin)) {
@@ -211,7 +230,10 @@ Endpoint::Worker* Endpoint::worker_of(const Exchange& exchange) {
   }
   const auto found = workers_.find(WorkerId{std::string(token.substr(0, dot))});
   const bool known = found != workers_.end() && equal_secrets(found->second->token, token);
-  return known ? found->second.get() : nullptr;
+  // Nobody else can be in a network of its own, whatever they know.
+  const auto owner = owners_.find(&exchange.server());
+  const bool at_home = owner == owners_.end() || (known && owner->second == found->first);
+  return known && at_home ? found->second.get() : nullptr;
 }
 
 std::optional<Answer> Endpoint::admit(Exchange& exchange, Worker& worker) {
@@ -227,7 +249,7 @@ std::optional<Answer> Endpoint::admit(Exchange& exchange, Worker& worker) {
   worker.body_bytes += length;
   exchange.reserved_bytes = length;
   exchange.context = &worker;
-  exchange.body().reserve(length);
+  (void)exchange.body().room(length);
   return std::nullopt;
 }
 
@@ -310,14 +332,14 @@ Session* Endpoint::find_session(const Exchange& exchange, Answer& refusal) {
 }
 
 void Endpoint::on_post(Exchange& exchange) {
-  const auto message = jsonrpc::scan(exchange.body());
+  const auto message = jsonrpc::scan(exchange.body().view());
   if (message.kind == jsonrpc::Kind::not_json) {
     return exchange.answer(error_answer(400, jsonrpc::parse_error, message.problem));
   }
   if (message.kind == jsonrpc::Kind::invalid) {
     return exchange.answer(error_answer(400, jsonrpc::invalid_request, message.problem, message.id));
   }
-  flatten(exchange.body());
+  flatten(exchange.body().bytes());
   if (is_stateless(exchange.head(), message)) {
     return post_stateless(exchange, message);
   }

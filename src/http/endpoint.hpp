@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace hal::http {
 
@@ -24,8 +25,8 @@ class OneServer;
 class StatelessClient;
 
 /**
- * MCP over HTTP for all workers of a parent, which share one loopback: a worker is known by its token. Finds or makes
- * the session of a request; the hub knows which servers a worker may use.
+ * MCP over HTTP, for the workers of a parent, which share one loopback, and for those with a network of their own: a
+ * worker is known by its token. Finds or makes the session of a request; the hub knows which servers a worker may use.
  */
 class Endpoint final : private WebServer::Handler, private Session::Listener, private Stateless::Listener {
  public:
@@ -33,8 +34,13 @@ class Endpoint final : private WebServer::Handler, private Session::Listener, pr
   Endpoint(event::Loop& loop, hub::Hub& hub, Times times = {});
   ~Endpoint() override;
 
-  /** Serves this socket in place of the one before; sessions stay. */
-  Result<void> listen(UniqueFd listening);
+  /**
+   * Serves this socket too, in place of the one before in the network of that name; sessions stay. `owner`: the only
+   * worker that is served there, for the network is its own; empty: all are.
+   */
+  Result<void> listen(const std::string& network, UniqueFd listening, const WorkerId& owner = {});
+  void close(const std::string& network);
+  [[nodiscard]] std::vector<std::string> networks() const;
   /** The worker and its bearer token, "ID." and a secret; an empty one changes nothing. */
   void set_worker(const WorkerId& id, std::string token);
   void remove_worker(const WorkerId& id);
@@ -93,7 +99,9 @@ class Endpoint final : private WebServer::Handler, private Session::Listener, pr
   /** Of the old transport. */
   SseSessions old_;
   event::Timer tick_;
-  std::unique_ptr<WebServer> web_;
+  std::map<std::string, std::unique_ptr<WebServer>> webs_;
+  /** Of those whose network is a worker's own. */
+  std::map<const WebServer*, WorkerId> owners_;
 };
 
 }  // namespace hal::http

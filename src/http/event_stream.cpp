@@ -4,40 +4,42 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include <fmt/format.h>
 
 namespace hal::http {
 
-void flatten(std::string& text) {
+namespace {
+
+bool has_line_break(std::string_view text) {
+  return text.find('\n') != std::string_view::npos || text.find('\r') != std::string_view::npos;
+}
+
+}  // namespace
+
+std::string_view flatten(std::span<char> text) {
+  const std::string_view view(text.data(), text.size());
   for (const char line_break : {'\n', '\r'}) {
-    for (auto at = text.find(line_break); at != std::string::npos; at = text.find(line_break, at + 1)) {
+    for (auto at = view.find(line_break); at != std::string_view::npos; at = view.find(line_break, at + 1)) {
       text[at] = ' ';
     }
   }
+  return view;
 }
 
 void EventStream::add(std::span<const std::string_view> message) {
-  auto event =
+  const auto head =
       resumable_ ? fmt::format("id: {}\ndata: ", event_id({number_, first_ + events_.size()})) : std::string("data: ");
-  const auto begin = event.size();
-  std::size_t size = begin + 2;
+  std::vector<std::string_view> parts{head};
+  std::deque<std::string> flat;  // a deque's elements stay where they are
   for (const auto part : message) {
-    size += part.size();
+    parts.push_back(has_line_break(part) ? flatten(flat.emplace_back(part)) : part);
   }
-  event.reserve(size);
-  for (const auto part : message) {
-    event += part;
-  }
-  if (event.find_first_of("\r\n", begin) != std::string::npos) {
-    auto data = event.substr(begin);
-    flatten(data);
-    event.replace(begin, data.size(), data);
-  }
-  event += "\n\n";
+  parts.emplace_back("\n\n");
+  const auto& event = events_.emplace_back(parts);
   bytes_ += event.size();
   unread_ += event.size();
-  events_.push_back(std::move(event));
 }
 
 void EventStream::announce(std::string_view event, std::string_view data) {
@@ -78,8 +80,7 @@ std::size_t EventStream::read(std::span<char> buffer) {
   std::size_t filled = from_prelude;
   while (filled < buffer.size() && next_ < events_.size()) {
     const auto& event = events_[next_];
-    const std::size_t bytes = std::min(buffer.size() - filled, event.size() - offset_);
-    std::memcpy(buffer.data() + filled, event.data() + offset_, bytes);
+    const std::size_t bytes = event.copy(offset_, buffer.subspan(filled));
     filled += bytes;
     offset_ += bytes;
     if (offset_ == event.size()) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "http/rules.hpp"
+#include "io/pieces.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -62,7 +63,7 @@ class EventStream {
   /** Sent before the events. */
   std::string prelude_;
   /** Texts of the events; the first one has the number first_. */
-  std::deque<std::string> events_;
+  std::deque<io::Pieces> events_;
   std::uint64_t first_ = 1;
   /** The next one to read, counted in events_, and the bytes of it that were read. */
   std::size_t next_ = 0;
@@ -72,7 +73,7 @@ class EventStream {
   bool finished_ = false;
 };
 
-/** `text` as one line: line breaks, which JSON has between its tokens only, become blanks. */
-void flatten(std::string& text);
+/** Makes `text` one line: line breaks, which JSON has between its tokens only, become blanks. */
+std::string_view flatten(std::span<char> text);
 
 }  // namespace hal::http

@@ -4,9 +4,13 @@
 
 #include <microhttpd.h>
 #include <sys/epoll.h>
+#include <sys/uio.h>
 
 #include <cassert>
 #include <memory>
+#include <new>
+#include <utility>
+#include <vector>
 
 namespace hal::http {
 
@@ -21,8 +25,29 @@ void add_headers(MHD_Response* response, const Headers& headers) {
   }
 }
 
-void delete_string(void* string) {
-  delete static_cast<std::string*>(string);
+void delete_pieces(void* pieces) {
+  delete static_cast<io::Pieces*>(pieces);
+}
+
+/** Null where there is no memory for it. The library sends from where the bytes are. */
+MHD_Response* make_response(io::Pieces body) {
+  if (body.empty()) {
+    return MHD_create_response_from_buffer(0, nullptr, MHD_RESPMEM_PERSISTENT);
+  }
+  std::vector<iovec> places(body.count());
+  (void)body.fill(places);
+  std::vector<MHD_IoVec> vector;
+  vector.reserve(places.size());
+  for (const auto& place : places) {
+    vector.push_back({place.iov_base, place.iov_len});
+  }
+  auto owned = std::make_unique<io::Pieces>(std::move(body));
+  auto* response =
+      MHD_create_response_from_iovec(vector.data(), static_cast<unsigned>(vector.size()), delete_pieces, owned.get());
+  if (response != nullptr) {
+    (void)owned.release();
+  }
+  return response;
 }
 
 }  // namespace
@@ -38,16 +63,7 @@ Exchange::~Exchange() {
 
 void Exchange::answer(Answer answer) {
   assert(state_ == State::waiting && response_ == nullptr);
-  if (answer.body.empty()) {
-    response_ = MHD_create_response_from_buffer(0, nullptr, MHD_RESPMEM_PERSISTENT);
-  } else {
-    auto body = std::make_unique<std::string>(std::move(answer.body));
-    response_ =
-        MHD_create_response_from_buffer_with_free_callback_cls(body->size(), body->data(), delete_string, body.get());
-    if (response_ != nullptr) {
-      (void)body.release();
-    }
-  }
+  response_ = make_response(std::move(answer.body));
   if (response_ == nullptr) {
     throw std::bad_alloc();
   }

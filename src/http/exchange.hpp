@@ -2,6 +2,8 @@
 
 #include "event/sources.hpp"
 #include "http/rules.hpp"
+#include "io/byte_buffer.hpp"
+#include "io/pieces.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +28,7 @@ using Headers = std::vector<std::pair<const char*, std::string>>;
 struct Answer {
   unsigned status = 200;
   Headers headers;
-  std::string body;
+  io::Pieces body;
 };
 
 /** Who waits for an exchange to end, and feeds it if it is a stream. Set by Exchange::set_owner. */
@@ -54,11 +56,12 @@ class Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
+  [[nodiscard]] const WebServer& server() const { return server_; }
   [[nodiscard]] const std::string& method() const { return method_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   /** Its views are good as long as the exchange. */
   [[nodiscard]] const Head& head() const { return head_; }
-  [[nodiscard]] std::string& body() { return body_; }
+  [[nodiscard]] io::ByteBuffer& body() { return body_; }
 
   /** For the handler: the worker's place in its table, and the memory it has set aside for the body. */
   void* context = nullptr;
@@ -91,7 +94,7 @@ class Exchange {
   std::string method_;
   std::string path_;
   Head head_;
-  std::string body_;
+  io::ByteBuffer body_;
   ExchangeOwner* owner_ = nullptr;
   std::optional<event::Io> client_;
   State state_ = State::reading;

@@ -16,6 +16,8 @@ using hal::limits::peer_queue_bytes;
 
 /** TCP connections; more wait in the kernel's queue. Two descriptors and the memory below each. */
 inline constexpr unsigned connections = 1024;
+/** In a network of one worker's own. */
+inline constexpr unsigned connections_of_one = 64;
 /** Of one connection: the request's line and headers (431 beyond it) and what is being sent. */
 inline constexpr std::size_t connection_bytes = 32 * 1024;
 /** Requests of one worker at once, streams included; 429 beyond it. */

@@ -22,6 +22,7 @@ class OneServer final : public hub::Session, public Backend {
   [[nodiscard]] const WorkerId& worker() const override { return front_.worker(); }
   [[nodiscard]] hub::Server* server() const override { return server_; }
   void deliver(hub::Parts message) override { front_.deliver(message); }
+  void respond(std::string_view id, hub::Parts message) override { front_.respond(id, message); }
   void notify(hub::Parts message) override { front_.notify(message); }
   [[nodiscard]] std::size_t backlog() const override { return front_.backlog(); }
   void hold(bool held) override { front_.hold(held); }

@@ -162,7 +162,8 @@ bool is_known_revision(std::string_view revision) {
 
 std::string_view bearer_token(std::string_view authorization) {
   constexpr std::string_view scheme = "bearer ";
-  if (authorization.size() <= scheme.size() || !text::equal_in_any_case(authorization.substr(0, scheme.size()), scheme)) {
+  if (authorization.size() <= scheme.size() ||
+      !text::equal_in_any_case(authorization.substr(0, scheme.size()), scheme)) {
     return {};
   }
   return text::trim(authorization.substr(scheme.size()));

@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "io/loan.hpp"
 #include "jsonrpc/batch.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
@@ -75,8 +76,10 @@ void Session::take(Exchange& exchange, const jsonrpc::Envelope& message) {
 }
 
 void Session::take_one(Exchange& exchange, const jsonrpc::Envelope& message) {
+  const auto body = exchange.body().view();
+  const io::Loan loan(exchange.body(), body.size());
   if (message.kind != jsonrpc::Kind::request) {
-    backend_->from_client(message, exchange.body());
+    backend_->from_client(message, body);
     give_up_cancelled(message);
     return exchange.answer({202, {{"Cache-Control", "no-store"}}, {}});
   }
@@ -90,14 +93,13 @@ void Session::take_one(Exchange& exchange, const jsonrpc::Envelope& message) {
         error_answer(429, jsonrpc::code_of(Errc::limit), "too many streams of this session", message.id));
   }
   (void)register_call(*stream, message);
-  backend_->from_client(message, exchange.body());
-  std::string().swap(exchange.body());
+  backend_->from_client(message, body);
 }
 
 /** Each message for itself; their answers are the events of one stream. */
 void Session::take_batch(Exchange& exchange) {
-  const auto line = std::exchange(exchange.body(), {});
-  const auto parts = jsonrpc::split_batch(line);
+  const io::ByteBuffer body(std::move(exchange.body()));
+  const auto parts = jsonrpc::split_batch(body.view());
   std::vector<std::pair<jsonrpc::Envelope, std::string>> messages;
   messages.reserve(parts ? parts->size() : 0);  // the envelopes look into the strings
   bool any_request = false;
@@ -195,7 +197,7 @@ void Session::update_reading() {
   while (!held_ && !slow_ && !waiting_.empty()) {
     auto* exchange = waiting_.front();
     waiting_.pop_front();
-    take(*exchange, jsonrpc::scan(exchange->body()));
+    take(*exchange, jsonrpc::scan(exchange->body().view()));
   }
 }
 

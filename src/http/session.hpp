@@ -65,6 +65,7 @@ class Session final : private ExchangeOwner {
   // Messages for the client, from the backend; as hub::Client has them.
 
   void deliver(hub::Parts message);
+  void respond(std::string_view id, hub::Parts message);
   void notify(hub::Parts message);
   [[nodiscard]] std::size_t backlog() const { return backlog_; }
   void hold(bool held);
@@ -114,14 +115,15 @@ class Session final : private ExchangeOwner {
   [[nodiscard]] bool make_room();
   [[nodiscard]] Stream* find_stream(std::uint64_t number);
   [[nodiscard]] Stream& related_stream();
-  void respond(const jsonrpc::Envelope& message, std::string line);
-  void answer_json(Stream& stream, std::string line);
+  [[nodiscard]] bool takes(std::size_t bytes);
+  void answer_call(std::string_view id, hub::Parts message);
+  void answer_json(Stream& stream, hub::Parts message);
   void end_unanswered(Stream& stream);
   void start_events(Stream& stream);
-  void put(Stream& stream, std::string_view line);
+  void put(Stream& stream, hub::Parts message);
   void attach(Stream& stream, Exchange& exchange);
   void resume_stream(Exchange& exchange, std::string_view event_id);
-  void read_initialize(const jsonrpc::Envelope& message);
+  void read_initialize(const std::string& answer);
   void drop_unread();
   [[nodiscard]] bool can_stream(const Stream& stream) const;
   void recount();

@@ -18,13 +18,17 @@ namespace hal::http {
 
 namespace {
 
-std::string joined(hub::Parts parts) {
+std::size_t size_of(hub::Parts parts) {
   std::size_t size = 0;
   for (const auto part : parts) {
     size += part.size();
   }
+  return size;
+}
+
+std::string joined(hub::Parts parts) {
   std::string line;
-  line.reserve(size);
+  line.reserve(size_of(parts));
   for (const auto part : parts) {
     line += part;
   }
@@ -35,25 +39,34 @@ std::string joined(hub::Parts parts) {
 
 // From the backend.
 
-void Session::deliver(hub::Parts parts) {
-  if (ended_) {
-    return;
+void Session::deliver(hub::Parts message) {
+  const auto line = joined(message);
+  const auto envelope = jsonrpc::scan(line);
+  if (envelope.is_response()) {
+    return respond(envelope.id, message);
   }
-  auto line = joined(parts);
-  if (backlog_ + line.size() > limits::peer_queue_bytes) {
+  if (takes(line.size())) {
+    put(related_stream(), message);
+    slow_ = slow_ || backlog_ > limits::client_high_bytes;
+  }
+}
+
+/** Which answers the request with this id; it is not looked into, for it may be large. */
+void Session::respond(std::string_view id, hub::Parts message) {
+  if (takes(size_of(message))) {
+    answer_call(id, message);
+    slow_ = slow_ || backlog_ > limits::client_high_bytes;
+  }
+}
+
+/** False where the session is over, or is now because its client does not read. */
+bool Session::takes(std::size_t bytes) {
+  if (!ended_ && backlog_ + bytes > limits::peer_queue_bytes) {
     log::warning({{names::field_worker, worker_.value}, {names::field_session, id_}},
                  "session ended: its client does not read");
-    return end("the client does not read its answers");
+    end("the client does not read its answers");
   }
-  const auto message = jsonrpc::scan(line);
-  if (message.is_response()) {
-    respond(message, std::move(line));
-  } else {
-    put(related_stream(), line);
-  }
-  if (backlog_ > limits::client_high_bytes) {
-    slow_ = true;
-  }
+  return !ended_;
 }
 
 void Session::notify(hub::Parts parts) {
@@ -67,16 +80,16 @@ void Session::notify(hub::Parts parts) {
     const auto call = tokens_.find(jsonrpc::id_key(message.progress_token));
     auto* stream = call != tokens_.end() ? find_stream(calls_.at(call->second).stream) : nullptr;
     if (stream == nullptr) {  // of a task, which goes on after its request was answered
-      put(*streams_.at(0), line);
+      put(*streams_.at(0), parts);
     } else if (can_stream(*stream)) {
-      put(*stream, line);
+      put(*stream, parts);
     }
     return;
   }
   if (method == "notifications/message" || method == "notifications/cancelled") {
-    return put(related_stream(), line);
+    return put(related_stream(), parts);
   }
-  put(*streams_.at(0), line);
+  put(*streams_.at(0), parts);
 }
 
 /** Of what belongs to a request but does not say to which: the newest that is being waited for. */
@@ -97,8 +110,8 @@ Session::Stream* Session::find_stream(std::uint64_t number) {
   return found != streams_.end() ? found->second.get() : nullptr;
 }
 
-void Session::respond(const jsonrpc::Envelope& message, std::string line) {
-  const auto found = calls_.find(jsonrpc::id_key(message.id));
+void Session::answer_call(std::string_view id, hub::Parts message) {
+  const auto found = calls_.find(jsonrpc::id_key(id));
   if (found == calls_.end()) {
     return;
   }
@@ -110,7 +123,7 @@ void Session::respond(const jsonrpc::Envelope& message, std::string line) {
   }
   calls_.erase(found);
   if (call.initialize) {
-    read_initialize(message);
+    read_initialize(joined(message));
   }
   stream.since = loop_.now();
   if (stream.events == nullptr && stream.exchange == nullptr) {
@@ -121,9 +134,9 @@ void Session::respond(const jsonrpc::Envelope& message, std::string line) {
     start_events(stream);
   }
   if (stream.events == nullptr) {
-    answer_json(stream, std::move(line));
+    answer_json(stream, message);
   } else {
-    put(stream, line);
+    put(stream, message);
     if (stream.open.empty()) {
       stream.events->finish();
     }
@@ -153,7 +166,8 @@ void Session::end_unanswered(Stream& stream) {
   }
 }
 
-void Session::read_initialize(const jsonrpc::Envelope& message) {
+void Session::read_initialize(const std::string& answer) {
+  const auto message = jsonrpc::scan(answer);
   const auto result = json::parse(message.outcome);
   auto revision = result ? json::string_at(*result, "protocolVersion") : Result<std::string>(result.error());
   if (message.kind == jsonrpc::Kind::result && revision) {
@@ -162,13 +176,13 @@ void Session::read_initialize(const jsonrpc::Envelope& message) {
   }
 }
 
-void Session::answer_json(Stream& stream, std::string line) {
+void Session::answer_json(Stream& stream, hub::Parts message) {
   Headers headers{{"Content-Type", "application/json"}, {"Cache-Control", "no-store"}};
   if (stream.initialize && initialized_) {
     headers.emplace_back("Mcp-Session-Id", id_);
   }
-  stream.json_bytes = line.size();
-  stream.exchange->answer({200, std::move(headers), std::move(line)});
+  stream.json_bytes = size_of(message);
+  stream.exchange->answer({200, std::move(headers), io::Pieces(message)});
   recount();
 }
 
@@ -176,15 +190,14 @@ void Session::start_events(Stream& stream) {
   attach(stream, *stream.exchange);
 }
 
-void Session::put(Stream& stream, std::string_view line) {
+void Session::put(Stream& stream, hub::Parts message) {
   if (stream.events == nullptr) {
     stream.events = std::make_unique<EventStream>(stream.number);
     if (stream.exchange != nullptr) {
       attach(stream, *stream.exchange);
     }
   }
-  const std::array parts{line};
-  stream.events->add(parts);
+  stream.events->add(message);
   if (stream.exchange != nullptr) {
     stream.exchange->wake();
   } else {

@@ -4,6 +4,7 @@
 #include "base/names.hpp"
 #include "http/http_limits.hpp"
 #include "http/session.hpp"
+#include "io/loan.hpp"
 #include "jsonrpc/batch.hpp"
 #include "jsonrpc/code.hpp"
 
@@ -68,20 +69,22 @@ void SseSession::post(Exchange& exchange, const jsonrpc::Envelope& message) {
 /** The answers come on the stream. */
 void SseSession::take(Exchange& exchange, const jsonrpc::Envelope& message) {
   exchange.set_owner(nullptr);
+  const auto body = exchange.body().view();
+  const io::Loan loan(exchange.body(), body.size());
   if (message.kind == jsonrpc::Kind::batch) {
-    if (!take_batch(exchange)) {
+    if (!take_batch(body)) {
       return exchange.answer(error_answer(400, jsonrpc::invalid_request,
                                           "a batch of that kind is not taken: wrong revision, or what is no message"));
     }
   } else if (server_ != nullptr) {
-    server_->from_client(*this, message, exchange.body());
+    server_->from_client(*this, message, body);
   }
   exchange.answer({202, {{"Cache-Control", "no-store"}}, {}});
 }
 
 /** Each message for itself; each answer is an event of its own. */
-bool SseSession::take_batch(Exchange& exchange) {
-  const auto lines = jsonrpc::split_batch(exchange.body());
+bool SseSession::take_batch(std::string_view body) {
+  const auto lines = jsonrpc::split_batch(body);
   if (server_ == nullptr || !server_->takes_batches(*this) || !lines || lines->empty()) {
     return false;
   }
@@ -110,7 +113,7 @@ void SseSession::update_reading() {
   while (!held_ && !slow_ && !ended_ && !waiting_.empty()) {
     auto* exchange = waiting_.front();
     waiting_.pop_front();
-    take(*exchange, jsonrpc::scan(exchange->body()));
+    take(*exchange, jsonrpc::scan(exchange->body().view()));
   }
 }
 

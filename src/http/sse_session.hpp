@@ -55,7 +55,7 @@ class SseSession final : public hub::Session, private ExchangeOwner {
   void on_exchange_left(Exchange& exchange) override;
 
   void take(Exchange& exchange, const jsonrpc::Envelope& message);
-  [[nodiscard]] bool take_batch(Exchange& exchange);
+  [[nodiscard]] bool take_batch(std::string_view body);
   void update_reading();
   void on_drained();
 

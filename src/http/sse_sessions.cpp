@@ -51,14 +51,14 @@ void SseSessions::post(Exchange& exchange, const WorkerId& worker, std::string_v
   if (found == sessions_.end() || found->second->ended() || found->second->worker() != worker) {
     return exchange.answer(error_answer(404, jsonrpc::request_timeout, "Session not found"));
   }
-  const auto message = jsonrpc::scan(exchange.body());
+  const auto message = jsonrpc::scan(exchange.body().view());
   if (message.kind == jsonrpc::Kind::not_json) {
     return exchange.answer(error_answer(400, jsonrpc::parse_error, message.problem));
   }
   if (message.kind == jsonrpc::Kind::invalid) {
     return exchange.answer(error_answer(400, jsonrpc::invalid_request, message.problem, message.id));
   }
-  flatten(exchange.body());
+  flatten(exchange.body().bytes());
   found->second->post(exchange, message);
 }
 

@@ -4,6 +4,7 @@
 #include "base/names.hpp"
 #include "http/session.hpp"
 #include "hub/era.hpp"
+#include "io/loan.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
 #include "jsonrpc/places.hpp"
@@ -17,14 +18,6 @@
 namespace hal::http {
 
 namespace {
-
-std::string joined(hub::Parts parts) {
-  std::string line;
-  for (const auto part : parts) {
-    line += part;
-  }
-  return line;
-}
 
 Answer accepted_answer() {
   return {202, {{"Cache-Control", "no-store"}}, {}};
@@ -145,12 +138,14 @@ void Stateless::take(Exchange& exchange, const jsonrpc::Envelope& message) {
   exchange.set_owner(static_cast<ExchangeOwner*>(this));
   exchange.watch_client();
   const fmt::format_int fresh(number);
-  jsonrpc::Splice splice(exchange.body());
+  jsonrpc::Splice splice(exchange.body().view());
   splice.replace(message.id, {fresh.data(), fresh.size()});
   splice.replace(message.meta_progress_token, {fresh.data(), fresh.size()});
-  const auto line = joined(splice.parts());
-  std::string().swap(exchange.body());
-  backend_->from_client(jsonrpc::scan(line), line);
+  io::ByteBuffer line(splice.parts());
+  exchange.body().consume(exchange.body().size());
+  const io::Loan loan(line, line.size());
+  const auto text = line.view();
+  backend_->from_client(jsonrpc::scan(text), text);
 }
 
 void Stateless::hold(bool held) {
@@ -164,7 +159,7 @@ void Stateless::update_reading() {
   while (!held_ && !waiting_.empty()) {
     auto* exchange = waiting_.front();
     waiting_.pop_front();
-    take(*exchange, jsonrpc::scan(exchange->body()));
+    take(*exchange, jsonrpc::scan(exchange->body().view()));
   }
 }
 
@@ -196,7 +191,7 @@ void Stateless::tools_known() {
   tools_state_ = tools_refused_ ? Tools::unknown : Tools::known;  // the next call asks again
   tools_refused_ = false;
   for (auto* exchange : std::exchange(unchecked_, {})) {
-    const auto message = jsonrpc::scan(exchange->body());
+    const auto message = jsonrpc::scan(exchange->body().view());
     if (held_ || !waiting_.empty()) {
       wait(waiting_, *exchange);
     } else {

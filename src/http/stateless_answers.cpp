@@ -1,6 +1,7 @@
 // What a server says to requests without a session: which one it belongs to, and how it is sent.
 #include "base/text.hpp"
 #include "http/stateless.hpp"
+#include "io/loan.hpp"
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
 #include "jsonrpc/places.hpp"
@@ -13,19 +14,6 @@
 namespace hal::http {
 
 namespace {
-
-std::string joined(hub::Parts parts) {
-  std::size_t size = 0;
-  for (const auto part : parts) {
-    size += part.size();
-  }
-  std::string line;
-  line.reserve(size);
-  for (const auto part : parts) {
-    line += part;
-  }
-  return line;
-}
 
 /** The revision names the status of some errors. */
 unsigned status_of(const jsonrpc::Envelope& answer) {
@@ -42,19 +30,21 @@ unsigned status_of(const jsonrpc::Envelope& answer) {
 }  // namespace
 
 void Stateless::deliver(hub::Parts parts) {
-  const auto line = joined(parts);
-  const auto message = jsonrpc::scan(line);
+  io::ByteBuffer line(parts);
+  const io::Loan loan(line, line.size());
+  const auto text = line.view();
+  const auto message = jsonrpc::scan(text);
   if (message.is_response()) {
-    respond(message, line);
+    respond(message, text);
   } else {
-    pass(message, line);
+    pass(message, text);
   }
 }
 
 void Stateless::notify(hub::Parts parts) {
   if (!ended_) {
-    const auto line = joined(parts);
-    pass(jsonrpc::scan(line), line);
+    const io::ByteBuffer line(parts);
+    pass(jsonrpc::scan(line.view()), line.view());
   }
 }
 
@@ -108,7 +98,7 @@ void Stateless::put_answer(Call& call, const jsonrpc::Envelope& message, std::st
   }
   jsonrpc::Splice splice(line);
   splice.replace(id, call.id);
-  auto body = joined(splice.parts());
+  io::Pieces body(splice.parts());
   call.answered = true;
   call.json_bytes = body.size();
   call.exchange->answer(

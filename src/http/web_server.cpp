@@ -55,7 +55,8 @@ bool has_ended(int fd) {
 
 }  // namespace
 
-WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, std::chrono::milliseconds late_check)
+WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, unsigned connections,
+                     std::chrono::milliseconds late_check)
     : loop_(loop),
       handler_(handler),
       port_(bound_port(listening.get())),
@@ -80,8 +81,8 @@ WebServer::WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, st
     on_connection(cls, connection, context, code == MHD_CONNECTION_NOTIFY_STARTED);
   };
   daemon_ = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, access, this,
-                             MHD_OPTION_LISTEN_SOCKET, listening.get(), MHD_OPTION_CONNECTION_LIMIT,
-                             limits::connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, limits::connection_bytes,
+                             MHD_OPTION_LISTEN_SOCKET, listening.get(), MHD_OPTION_CONNECTION_LIMIT, connections,
+                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, limits::connection_bytes,
                              MHD_OPTION_CONNECTION_TIMEOUT, limits::stalled_seconds, MHD_OPTION_NOTIFY_COMPLETED,
                              completed, this, MHD_OPTION_NOTIFY_CONNECTION, connected, this, MHD_OPTION_END);
   if (daemon_ == nullptr) {
@@ -242,10 +243,10 @@ bool WebServer::take_body(Exchange& exchange, const char* data, std::size_t size
   Answer refusal;
   if (!handler_.on_body(exchange, size, refusal)) {
     exchange.refusal_ = std::move(refusal);
-    std::string().swap(exchange.body_);
+    exchange.body_.consume(exchange.body_.size());
     return true;
   }
-  exchange.body_.append(data, size);
+  exchange.body_.append({data, size});
   return true;
 }
 

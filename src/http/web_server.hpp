@@ -37,7 +37,8 @@ class WebServer {
   };
 
   /** Throws if the library cannot be started. Looks for late connections every `late_check`. */
-  WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, std::chrono::milliseconds late_check);
+  WebServer(event::Loop& loop, UniqueFd listening, Handler& handler, unsigned connections,
+            std::chrono::milliseconds late_check);
   /** Breaks off what is open. */
   ~WebServer();
   WebServer(const WebServer&) = delete;

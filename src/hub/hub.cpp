@@ -75,7 +75,13 @@ Hub::~Hub() {
 // Workers.
 
 void Hub::add_worker(link::WorkerAdd message) {
-  auto& worker = workers_[message.id];
+  const auto [place, fresh] = workers_.try_emplace(message.id);
+  auto& worker = place->second;
+  if (fresh) {
+    // Of the same worker before its restart: they are ending, and will be counted off here.
+    worker.sessions = static_cast<std::size_t>(std::count_if(
+        sessions_.begin(), sessions_.end(), [&](const auto& entry) { return entry.second->worker() == message.id; }));
+  }
   worker.servers = std::set(message.servers.begin(), message.servers.end());
   *worker.access = {message.id, message.owner, std::move(message.tools)};
   if (message.listener) {

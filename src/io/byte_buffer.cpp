@@ -1,6 +1,7 @@
 #include "io/byte_buffer.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -16,6 +17,17 @@ constexpr std::size_t keep_bytes = 8 * 1024;
 constexpr std::size_t spare_bytes = std::size_t{2} << 20;
 
 }  // namespace
+
+ByteBuffer::ByteBuffer(std::span<const std::string_view> parts) {
+  std::size_t size = 0;
+  for (const auto part : parts) {
+    size += part.size();
+  }
+  (void)room(size);
+  for (const auto part : parts) {
+    append(part);
+  }
+}
 
 ByteBuffer::~ByteBuffer() {
   give_back();
@@ -41,7 +53,7 @@ char* ByteBuffer::room(std::size_t bytes) {
       end_ = size();
       begin_ = 0;
     } else {
-      grow(std::max({needed, 2 * capacity_, first_bytes}));
+      grow(std::bit_ceil(std::max({needed, 2 * capacity_, first_bytes})));  // a spare fits again
     }
   }
   return memory_.get() + end_;

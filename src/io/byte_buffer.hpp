@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <string_view>
+#include <utility>
 
 namespace hal::io {
 
@@ -15,17 +17,26 @@ namespace hal::io {
 class ByteBuffer {
  public:
   ByteBuffer() = default;
-  ByteBuffer(const ByteBuffer&) = delete;
-  ByteBuffer& operator=(const ByteBuffer&) = delete;
+  /** All of the parts, one after the other. */
+  explicit ByteBuffer(std::span<const std::string_view> parts);
+  /** The bytes stay where they are; `other` is empty then. */
+  ByteBuffer(ByteBuffer&& other) noexcept
+      : memory_(std::move(other.memory_)),
+        capacity_(std::exchange(other.capacity_, 0)),
+        begin_(std::exchange(other.begin_, 0)),
+        end_(std::exchange(other.end_, 0)) {}
+  ByteBuffer& operator=(ByteBuffer&&) = delete;
   ~ByteBuffer();
 
   [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
   [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
   [[nodiscard]] std::string_view view() const noexcept { return {memory_.get() + begin_, size()}; }
+  [[nodiscard]] std::span<char> bytes() noexcept { return {memory_.get() + begin_, size()}; }
 
   void append(std::string_view bytes);
   /** Space for at least `bytes` behind the end, to be filled by the caller, who then says how many came. */
   [[nodiscard]] char* room(std::size_t bytes);
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   /** How much room() has without growing. */
   [[nodiscard]] std::size_t free_room() const noexcept { return capacity_ - end_; }
   void filled(std::size_t bytes) noexcept { end_ += bytes; }

@@ -179,8 +179,10 @@ bool LineChannel::deliver_lines() {
       drop_overlong();
       return true;
     }
-    deliver(*shared, bytes.substr(0, newline));
-    buffer.consume(newline + 1);
+    {
+      const Loan loan(buffer, newline + 1);
+      deliver(*shared, bytes.substr(0, newline));
+    }
     if (shared->destroyed) {
       return false;
     }

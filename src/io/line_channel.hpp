@@ -5,6 +5,7 @@
 #include "base/unique_fd.hpp"
 #include "event/sources.hpp"
 #include "io/byte_buffer.hpp"
+#include "io/pieces.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -31,7 +32,10 @@ namespace hal::io {
 class LineChannel {
  public:
   struct Callbacks {
-    /** The view is good until the callback returns. The channel may be destroyed or paused inside. */
+    /**
+     * The view is good until the callback returns; of a large line parts can be kept beyond that without a copy (Loan),
+     * as write_line() does. The channel may be destroyed or paused inside.
+     */
     std::function<void(std::string_view line)> on_line;
     /** A line of at least this many bytes was dropped. */
     std::function<void(std::size_t bytes)> on_overlong;
@@ -66,7 +70,7 @@ class LineChannel {
   void resume();
   [[nodiscard]] bool paused() const noexcept { return paused_; }
   [[nodiscard]] bool open() const noexcept { return open_; }
-  [[nodiscard]] std::size_t queued_bytes() const noexcept { return out_buffer_.size(); }
+  [[nodiscard]] std::size_t queued_bytes() const noexcept { return waiting_.size(); }
 
   /** Closes the writing side when all that is queued has been written; reading goes on until the peer ends. */
   void finish_writing();
@@ -123,7 +127,8 @@ class LineChannel {
   std::size_t scanned_ = 0;
   /** Bytes of an overlong line dropped so far; 0 when none is being dropped. */
   std::size_t dropping_ = 0;
-  ByteBuffer out_buffer_;
+  /** Written and not yet taken by the peer. */
+  Pieces waiting_;
   /** Waits in gathering() for its queue to be written. */
   bool gathered_ = false;
   /** The peer took less than all: the loop tells when it takes more. */

@@ -121,15 +121,15 @@ std::size_t LineChannel::write_directly(std::span<const std::string_view> parts)
   return static_cast<std::size_t>(bytes);
 }
 
-/** Keeps a line for later, without its first `written` bytes. */
+/** Keeps a line for later, without its first `written` bytes; large parts of what is being handed on are not copied. */
 void LineChannel::queue(std::span<const std::string_view> parts, std::size_t written) {
   for (auto part : parts) {
     const auto skipped = std::min(written, part.size());
     part.remove_prefix(skipped);
     written -= skipped;
-    out_buffer_.append(part);
+    waiting_.append(part);
   }
-  out_buffer_.append("\n");
+  waiting_.append("\n");
 }
 
 void LineChannel::finish_writing() {
@@ -146,18 +146,19 @@ bool LineChannel::enlarge_pipe() {
 void LineChannel::flush() {
   blocked_ = false;
   for (std::size_t written = 0; queued_bytes() > 0 && written < write_bytes;) {
-    const auto waiting = out_buffer_.view();
-    const ssize_t bytes = ::write(out_fd(), waiting.data(), waiting.size());
+    std::array<iovec, direct_parts> vector{};
+    const auto count = waiting_.fill(vector);
+    const ssize_t bytes = ::writev(out_fd(), vector.data(), static_cast<int>(count));
     if (bytes >= 0) {
       written += static_cast<std::size_t>(bytes);
-      out_buffer_.consume(static_cast<std::size_t>(bytes));
+      waiting_.consume(static_cast<std::size_t>(bytes));
     } else if (errno == EAGAIN) {
       if (!enlarge_pipe()) {
         break;
       }
     } else if (errno != EINTR) {
       write_failed_ = true;  // what the peer has still to say is read until its end
-      out_buffer_.consume(out_buffer_.size());
+      waiting_.consume(waiting_.size());
     }
   }
   blocked_ = queued_bytes() > 0;

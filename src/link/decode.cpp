@@ -164,7 +164,11 @@ WorkerAdd worker_add(Members& in) {
 }
 
 HttpListen http_listen(Members& in) {
-  return {in.text("network"), in.fd()};
+  return {in.text("network"), in.fd(), WorkerId{in.text("worker")}};
+}
+
+HttpClose http_close(Members& in) {
+  return {in.text("network")};
 }
 
 WorkerRemove worker_remove(Members& in) {
@@ -238,7 +242,7 @@ GatewayHello gateway_hello(Members& in) {
       message.instances.back().session = SessionId{std::move(**session)};
     }
   }
-  message.http_network = in.optional_text("http_network").value_or("");
+  message.http_networks = in.texts("http_networks");
   return message;
 }
 
@@ -310,6 +314,7 @@ constexpr Decoder<ToGateway> to_gateway_decoders[] = {
     {"worker_add", as<ToGateway, worker_add>},
     {"worker_remove", as<ToGateway, worker_remove>},
     {"http_listen", as<ToGateway, http_listen>},
+    {"http_close", as<ToGateway, http_close>},
     {"server_set", as<ToGateway, server_set>},
     {"server_remove", as<ToGateway, server_remove>},
     {"instance_attach", as<ToGateway, instance_attach>},

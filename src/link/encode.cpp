@@ -64,7 +64,7 @@ Json to_json(GatewayHello& message, Fds&) {
           {"version", message.version},
           {"workers", std::move(workers)},
           {"instances", std::move(instances)},
-          {"http_network", message.http_network}};
+          {"http_networks", message.http_networks}};
 }
 
 Json to_json(WorkerAdd& message, Fds& fds) {
@@ -81,7 +81,11 @@ Json to_json(WorkerAdd& message, Fds& fds) {
 
 Json to_json(HttpListen& message, Fds& fds) {
   fds.push_back(std::move(message.listener));
-  return {{"kind", "http_listen"}, {"network", message.network}};
+  return {{"kind", "http_listen"}, {"network", message.network}, {"worker", message.worker.value}};
+}
+
+Json to_json(HttpClose& message, Fds&) {
+  return {{"kind", "http_close"}, {"network", message.network}};
 }
 
 Json to_json(WorkerRemove& message, Fds&) {

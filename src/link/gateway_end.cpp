@@ -15,6 +15,7 @@ struct Dispatch {
   void operator()(WorkerAdd& message) const { listener.on_worker_add(std::move(message)); }
   void operator()(WorkerRemove& message) const { listener.on_worker_remove(message); }
   void operator()(HttpListen& message) const { listener.on_http_listen(std::move(message)); }
+  void operator()(HttpClose& message) const { listener.on_http_close(message); }
   void operator()(ServerSet& message) const { listener.on_server_set(message); }
   void operator()(ServerRemove& message) const { listener.on_server_remove(message); }
   void operator()(InstanceAttach& message) const { listener.on_instance_attach(std::move(message)); }

@@ -17,6 +17,7 @@ class GatewayEndListener {
   virtual void on_worker_add(WorkerAdd message) = 0;
   virtual void on_worker_remove(const WorkerRemove& message) = 0;
   virtual void on_http_listen(HttpListen message) = 0;
+  virtual void on_http_close(const HttpClose& message) = 0;
   virtual void on_server_set(const ServerSet& message) = 0;
   virtual void on_server_remove(const ServerRemove& message) = 0;
   virtual void on_instance_attach(InstanceAttach message) = 0;

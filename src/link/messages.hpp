@@ -26,7 +26,7 @@
 namespace hal::link {
 
 /** Raised with every change of these messages. */
-inline constexpr std::uint64_t protocol_version = 5;
+inline constexpr std::uint64_t protocol_version = 6;
 
 /** Names one relay session for its life; random, unguessable. */
 using SessionId = StrongId<struct SessionTag, std::string>;
@@ -56,8 +56,8 @@ struct GatewayHello {
   std::uint64_t version = protocol_version;
   std::vector<WorkerId> workers;
   std::vector<HeldInstance> instances;
-  /** Of the HttpListen it serves; empty for none. */
-  std::string http_network;
+  /** Of each HttpListen it serves. */
+  std::vector<std::string> http_networks;
 };
 
 // daemon -> gateway
@@ -84,11 +84,18 @@ struct WorkerAdd {
   std::vector<WorkerTools> tools;
 };
 
-/** Where MCP over HTTP is served, in place of the socket before: all workers of a parent share one loopback. */
+/** One more place where MCP over HTTP is served; in a known network, in place of the socket before. */
 struct HttpListen {
-  /** Names the network namespace, for GatewayHello. */
+  /** Names the network namespace. */
   std::string network;
   UniqueFd listener;
+  /** Whose network it is, and nobody else's; empty: all workers of a parent share one loopback. */
+  WorkerId worker = {};
+};
+
+/** Nobody is left in the network. */
+struct HttpClose {
+  std::string network;
 };
 
 /** Closes the worker's socket and all its sessions. */
@@ -215,7 +222,7 @@ struct CallResult {
   Result<std::string> result = Error{Errc::internal, "unset"};
 };
 
-using ToGateway = std::variant<DaemonHello, WorkerAdd, WorkerRemove, HttpListen, ServerSet, ServerRemove,
+using ToGateway = std::variant<DaemonHello, WorkerAdd, WorkerRemove, HttpListen, HttpClose, ServerSet, ServerRemove,
                                InstanceAttach, InstanceGone, ServerUnavailable, Call, Trace>;
 using ToDaemon = std::variant<GatewayHello, InstanceRequest, InstanceRelease, ServerReport, WorkerReport, CallResult>;
 

@@ -5,13 +5,6 @@
 
 namespace hal::relay {
 
-namespace {
-
-/** Memory kept for the next line; a relay waits most of its life. */
-constexpr std::size_t kept_capacity = std::size_t{16} << 10;
-
-}  // namespace
-
 std::string lost_answer(std::string_view id) {
   return jsonrpc::error_response(id, jsonrpc::internal_error, "gateway restarted; the call may or may not have run") +
          "\n";
@@ -44,14 +37,10 @@ void ClientSide::sent(std::size_t count) {
     if (scanner_.at_line_end()) {
       line_sent(part);
       partial_.clear();
-      if (partial_.capacity() > kept_capacity) {
-        partial_.shrink_to_fit();
-      }
     } else if (scanner_.line_bytes() <= max_kept_line_bytes) {
       partial_.append(part);
     } else {
       partial_.clear();
-      partial_.shrink_to_fit();
     }
     bytes.remove_prefix(passed);
   }
@@ -118,6 +107,17 @@ void ClientSide::drop_rest_of_line() {
   if (scanner_.line().is_request()) {
     answers_ += lost_answer(scanner_.line().id);
   }
+}
+
+bool ClientSide::holds_much() const {
+  return buffer_.capacity() > kept_capacity || partial_.capacity() > kept_capacity;
+}
+
+void ClientSide::give_back() {
+  buffer_.erase(0, begin_);
+  begin_ = 0;
+  buffer_.shrink_to_fit();
+  partial_.shrink_to_fit();
 }
 
 std::string ClientSide::take_answers() {

@@ -15,6 +15,9 @@ inline constexpr std::size_t max_kept_line_bytes = std::size_t{256} << 10;
 /** Bytes waiting in one direction before its source is no longer read. */
 inline constexpr std::size_t buffer_bytes = std::size_t{256} << 10;
 
+/** Memory that a direction may keep while nothing passes; a relay waits most of its life. */
+inline constexpr std::size_t kept_capacity = std::size_t{16} << 10;
+
 /**
  * What goes from the client to the gateway: bytes as they came, and what must be known of them when a connection is
  * lost: which requests the gateway has, the handshake, and where in a line it was. Pure.
@@ -54,6 +57,10 @@ class ClientSide {
   /** A handshake that was too long to keep: after a lost connection the session cannot go on. */
   [[nodiscard]] bool handshake_lost() const { return handshake_lost_; }
   [[nodiscard]] bool idle() const { return in_flight_.empty(); }
+
+  /** Whether large lines have left more memory behind than should be kept for long; give_back() frees it. */
+  [[nodiscard]] bool holds_much() const;
+  void give_back();
 
  private:
   void drop_rest_of_line();

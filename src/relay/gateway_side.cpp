@@ -55,6 +55,17 @@ void GatewaySide::written(std::size_t count) {
   }
 }
 
+bool GatewaySide::holds_much() const {
+  return buffer_.capacity() > kept_capacity;
+}
+
+void GatewaySide::give_back() {
+  buffer_.erase(0, begin_);
+  ready_ -= begin_;
+  begin_ = 0;
+  buffer_.shrink_to_fit();
+}
+
 void GatewaySide::connection_lost() {
   buffer_.resize(ready_);
   if (streaming_) {

@@ -31,6 +31,10 @@ class GatewaySide {
   /** So many of next() have been written. */
   void written(std::size_t count);
 
+  /** As those of the other direction. */
+  [[nodiscard]] bool holds_much() const;
+  void give_back();
+
   /** The connection is gone: drops the line that had begun, or ends it where a part of it was given out already. */
   void connection_lost();
 

@@ -8,6 +8,7 @@
 #include "jsonrpc/message.hpp"
 #include "relay/greeting.hpp"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -35,6 +36,8 @@ constexpr seconds client_end_limit{5};
 /** A connection that has stood so long was a good one. */
 constexpr seconds healthy_after{5};
 constexpr milliseconds last_words_limit{2000};
+/** After so much silence nothing will come at once. */
+constexpr milliseconds rest_after{200};
 constexpr std::size_t read_bytes = std::size_t{64} << 10;
 
 bool try_again(ssize_t count) {
@@ -69,7 +72,7 @@ void Relay::turn() {
   // A connection that is gone reports so without being asked; what it still holds must be read first.
   watch_.set(Watch::gateway, socket_.get(), (from_gateway ? EPOLLIN : 0U) | (up ? EPOLLOUT : 0U));
   watch_.set(Watch::folder, connector_.folder_fd(), state_ == State::waiting ? EPOLLIN : 0U);
-  watch_.wait(timeout());
+  const bool silent = !watch_.wait(timeout());
   if (watch_.ready(Watch::signals) != 0) {
     write_client();
     end(0);
@@ -92,6 +95,18 @@ void Relay::turn() {
   }
   check_deadlines();
   maybe_finish();
+  if (silent && !rested_ && state_ == State::relaying) {
+    rest();
+  }
+}
+
+/** Large lines leave memory behind, and they and the start pages of the program that waiting does not need. */
+void Relay::rest() {
+  client_.give_back();
+  gateway_.give_back();
+  (void)::malloc_trim(0);
+  drop_startup_pages();
+  rested_ = true;
 }
 
 int Relay::timeout() const {
@@ -107,6 +122,9 @@ int Relay::timeout() const {
   }
   if (client_ended_) {
     add(client_ended_at_ + client_end_limit);
+  }
+  if (state_ == State::relaying && !rested_) {
+    add(Clock::now() + rest_after);
   }
   if (until == Clock::time_point::max()) {
     return -1;
@@ -151,6 +169,7 @@ void Relay::read_gateway() {
       take_greeting(received);
     } else {
       gateway_.append(received, [this](const Line& line) { return gateway_line(line); });
+      rested_ = rested_ && !gateway_.holds_much();
     }
   } else if (!try_again(count)) {
     connection_lost();
@@ -184,8 +203,8 @@ void Relay::greeted(std::string_view line) {
     refuse(answer->error);
   } else {
     session_ = answer->session;
+    rested_ = false;
     replay();
-    drop_startup_pages();
   }
 }
 
@@ -289,6 +308,7 @@ void Relay::read_client() {
   const auto count = ::read(STDIN_FILENO, bytes, sizeof bytes);
   if (count > 0) {
     client_.append({bytes, static_cast<std::size_t>(count)});
+    rested_ = rested_ && !client_.holds_much();
     if (count == sizeof bytes && !std::exchange(stdin_enlarged_, true)) {
       (void)enlarge_pipe(STDIN_FILENO);
     }

@@ -44,6 +44,7 @@ class Relay {
   void turn();
   [[nodiscard]] int timeout() const;
   void check_deadlines();
+  void rest();
 
   void try_connect();
   void read_gateway();
@@ -80,6 +81,7 @@ class Relay {
   GatewaySide gateway_;
   bool client_ended_ = false;
   bool half_closed_ = false;
+  bool rested_ = false;  ///< All has been given back that waiting does not need.
   bool stdin_enlarged_ = false;
   bool stdout_enlarged_ = false;
   Clock::time_point outage_since_;  ///< Since when the gateway has not been of use.

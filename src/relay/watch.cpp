@@ -48,7 +48,7 @@ void Watch::set(Slot slot, int fd, std::uint32_t events, Silence silence) {
   }
 }
 
-void Watch::wait(int timeout_ms) {
+bool Watch::wait(int timeout_ms) {
   bool any_file = false;
   for (auto& state : state_) {
     state.ready = state.is_file && state.fd >= 0 ? state.events : 0;
@@ -63,6 +63,7 @@ void Watch::wait(int timeout_ms) {
     const auto& event = events[static_cast<std::size_t>(i)];
     state_[event.data.u64].ready = event.events;
   }
+  return any_file || count > 0;
 }
 
 }  // namespace hal::relay

@@ -30,8 +30,8 @@ class Watch {
   /** The slot's descriptor is to be closed. */
   void closing(Slot slot) { set(slot, -1, 0); }
 
-  /** Waits; -1 for as long as it takes. Interrupted, nothing is ready. Throws std::system_error. */
-  void wait(int timeout_ms);
+  /** Waits; -1 for as long as it takes. False: nothing is ready. Interrupted, nothing is. Throws std::system_error. */
+  [[nodiscard]] bool wait(int timeout_ms);
   /** What wait() found, EPOLLERR and EPOLLHUP included. */
   [[nodiscard]] std::uint32_t ready(Slot slot) const { return state_[slot].ready; }
 

@@ -54,6 +54,7 @@ ContainerSpec worker_spec(const Settings& settings, const Worker& worker, const 
     spec.hostname = hostname_of(worker);
   }
   spec.working_dir = "/";
+  spec.slice = "worker";
   spec.memory_bytes = worker.limits.memory_bytes;
   spec.nano_cpus = static_cast<std::uint64_t>(std::llround(worker.limits.cpus * 1e9));
   spec.pids = worker.limits.pids;
@@ -76,6 +77,7 @@ ContainerSpec holder_spec(const Settings& settings) {
   spec.user = "65534:65534";
   spec.hostname = "hal9000";
   spec.network = settings.parent_network;
+  spec.slice = "parent";
   spec.memory_bytes = settings.parent_memory_bytes;
   spec.pids = 8;
   spec.binds = {{settings.init_program, names::worker_init, true}};
@@ -92,6 +94,7 @@ ContainerSpec chroma_spec(const Settings& settings, const ContainerId& holder, c
   spec.entrypoint = {"/usr/local/bin/hal9000-chroma"};
   spec.user = fmt::format("{}:{}", uid, gid);
   spec.network = "container:" + holder.value;
+  spec.slice = "parent";
   spec.memory_bytes = settings.chroma_memory_bytes;
   spec.pids = 256;
   spec.tmpfs = {{"/tmp", tmp_options}};

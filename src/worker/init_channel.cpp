@@ -138,6 +138,7 @@ void InitChannel::adopt_connection(UniqueFd connection) {
 void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done) {
   request.id = ExecId{next_id_++};
   const ExecId id = request.id;
+  main_ = request.kind == init::RequestKind::main ? id : main_;
   Pending pending;
   pending.done = std::move(done);
   pending.terminal = request.terminal;
@@ -221,6 +222,7 @@ void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fd
     case init::RecordKind::hello:
       confirmed_.clear();
       settle_.arm(settle_time);
+      main_ = record.id;
       callbacks_.on_connected((record.flags & init::record_main_started) != 0);
       break;
     case init::RecordKind::running:

@@ -54,6 +54,8 @@ class InitChannel {
   void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done);
   /** The exit code of a program that was started: now, later, or not_found. */
   void wait(ExecId id, Done<int> done);
+  /** How many run now beside the worker's command. */
+  [[nodiscard]] std::size_t programs() const { return running_.size() - running_.count(main_); }
   Result<void> resize(ExecId id, TerminalSize size);
 
   [[nodiscard]] bool silent() const noexcept { return silent_; }
@@ -102,6 +104,8 @@ class InitChannel {
   /** How the last programs ended, oldest first. */
   std::deque<std::pair<ExecId, int>> ended_;
   std::uint64_t next_id_;
+  /** The worker's command. */
+  ExecId main_;
   event::Timer settle_;
   /** Runs while something is awaited of PID 1, and only then. */
   event::Timer silence_;

@@ -153,7 +153,15 @@ void Launch::inspect() {
     }
     worker_.pid = info->pid;
     init_.set_container_pid(info->pid);
-    await_init();
+    if (worker_.network != Network::isolated || !context_.own_network) {
+      return await_init();
+    }
+    context_.own_network(info->pid, alive_.wrap([this](const Result<void>& made) {
+      if (!made) {  // it is tried again; until then the worker has its other way to its servers
+        log::warning({{names::field_worker, worker_.id.value}}, "worker {}: {}", worker_.name, made.error().message);
+      }
+      await_init();
+    }));
   }));
 }
 

@@ -42,6 +42,8 @@ class Launch {
     Runtime& runtime;
     Binder& binder;
     const Settings& settings;
+    /** A network of the worker's own is there, of this PID 1, and no command yet. May be unset. */
+    std::function<void(pid_t, Done<void>)> own_network = {};
   };
 
   /** `init` must outlive the launch. Call one of the following next, once. */

@@ -72,6 +72,8 @@ struct LiveRegistry::Entry {
   bool paused = false;
   /** In the network of a namespace holder that is no more. */
   bool cut_off = false;
+  /** Its restart ended with an earlier daemon. */
+  bool interrupted = false;
   /** Of a restart: what happens to the old container is of no interest. */
   bool replacing = false;
   /** What the launch found worth telling. */

@@ -2,13 +2,9 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
-#include "base/text.hpp"
-#include "worker/container_spec.hpp"
 #include "worker/live_entry.hpp"
 #include "worker/record.hpp"
 #include "worker/run_folder.hpp"
-
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -72,83 +68,12 @@ std::string LiveRegistry::records() const {
   return parts_.settings.state_dir + "/worker";
 }
 
-void LiveRegistry::reconcile(Done<void> done) {
-  const auto listed = [this, done = std::move(done)](Result<std::vector<ContainerInfo>> containers) {
-    if (!containers) {
-      return done(containers.error());
-    }
-    std::map<WorkerId, ContainerInfo> present;
-    for (auto& container : *containers) {
-      present.emplace(WorkerId{container.labels[names::label_id]}, container);
-    }
-    for (auto& record : load_records(records())) {
-      if (entry(record.id) != nullptr) {
-        continue;
-      }
-      const auto it = present.find(record.id);
-      const auto& info = it == present.end() ? ContainerInfo{} : it->second;
-      if (is_unclaimed(record)) {
-        adopt_warm(std::move(record), info);
-      } else {
-        adopt(std::move(record), info);
-      }
-    }
-    for (const auto& [id, container] : present) {
-      if (entry(id) == nullptr) {
-        log::warning({{names::field_worker, id.value}}, "container {} belongs to no known worker; removing it",
-                     container.id.value.substr(0, 12));
-        parts_.runtime.remove(container.id, true, [](const Result<void>&) {});
-        if (text::is_name(id.value)) {  // whoever made the container chose the label
-          remove_run_folder(parts_.settings, id);
-        }
-      }
-    }
-    std::vector<WorkerId> ids;
-    for (const auto& [id, entry] : entries_) {
-      if (!entry->launch && !entry->worker.container.value.empty()) {
-        ids.push_back(id);
-      }
-    }
-    const auto left = std::make_shared<std::size_t>(ids.size() + 1);
-    const auto one_done = [left, done](const Result<void>&) {
-      if (--*left == 0) {
-        done({});
-      }
-    };
-    for (const auto& id : ids) {
-      refresh(id, one_done);
-    }
-    answer(Done<void>(one_done), Result<void>());
-  };
-  parts_.runtime.list({{names::label_role, names::role_worker}}, alive_.wrap(listed));
-}
-
-void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
-  const WorkerId id = record.id;
-  auto fresh = std::make_unique<Entry>();
-  fresh->worker = std::move(record);
-  fresh->worker.pid = 0;
-  fresh->announced = true;
-  Entry& adopted = *fresh;
-  entries_.emplace(id, std::move(fresh));
-  if (!info.id.value.empty()) {
-    adopted.worker.container = info.id;
-    if (const auto opened = has_ended(adopted.worker.state) ? Result<void>() : open_init_channel(adopted); !opened) {
-      log::error({{names::field_worker, id.value}}, "worker {}: {}", adopted.worker.name, opened.error().message);
-    }
-  }
-  log::info({{names::field_worker, id.value}}, "worker {} taken up again", adopted.worker.name);
-  if (listener_ != nullptr) {
-    listener_->on_worker_added(adopted.worker);
-  }
-  if (info.id.value.empty() && !has_ended(adopted.worker.state)) {
-    lost_container(adopted);
-  }
-}
-
 void LiveRegistry::on_container_event(const ContainerEvent& event) {
   Entry* found = entry_of(event.id);
-  if (found == nullptr || found->launch || found->replacing) {
+  if (found == nullptr) {
+    return look_for_strays(event);
+  }
+  if (found->launch || found->replacing) {
     return;  // a launch asks the engine itself
   }
   if (event.kind == ContainerEvent::Kind::out_of_memory) {
@@ -243,8 +168,8 @@ std::string LiveRegistry::remark(const Entry& entry) {
   if (entry.paused) {
     return "paused";
   }
-  return entry.cut_off ? "cut off from ChromaDB, for it runs in the network of a parent that has been replaced; "
-                         "a restart of the worker joins it to the new one"
+  return entry.cut_off ? "cut off from ChromaDB and the outside, for it runs in the network of a parent that has been "
+                         "replaced; it is restarted in the new one when it is quiet, within ten minutes"
                        : entry.note + (entry.note.empty() || entry.limit_note.empty() ? "" : "; ") + entry.limit_note;
 }
 
@@ -254,8 +179,7 @@ void LiveRegistry::check_network(Entry& entry) {
   entry.cut_off = worker.network == Network::parent && worker.pid > 0 && !parts_.in_parent_network(worker.pid);
   if (entry.cut_off && !was) {
     log::warning({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_cut_off}},
-                 "worker {} is still in the network of a parent that has been replaced, without ChromaDB; restart it",
-                 worker.name);
+                 "worker {} is still in the network of a parent that has been replaced, without ChromaDB", worker.name);
   }
 }
 
@@ -269,6 +193,18 @@ void LiveRegistry::on_parent_replaced() {
       }
     }
   }
+}
+
+std::vector<Stranded> LiveRegistry::stranded() const {
+  std::vector<Stranded> all;
+  for (const auto& [id, entry] : entries_) {
+    const bool cut_off = entry->cut_off && entry->worker.state == State::running;
+    const bool interrupted = entry->interrupted && entry->worker.state == State::failed;
+    if (cut_off || interrupted) {
+      all.push_back({id, entry->paused, entry->init && entry->init->programs() > 0, interrupted});
+    }
+  }
+  return all;
 }
 
 void LiveRegistry::lost_container(Entry& entry) {
@@ -304,9 +240,7 @@ void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string r
   remove_run_folder(parts_.settings, worker.id);
   log::info({{names::field_worker, worker.id.value}, {names::field_message_id, names::message_id_worker_ended}},
             "worker {} is {}: {}", worker.name, name(state), worker.reason);
-  if (!worker.container.value.empty() || worker.restarts > 0) {  // else it never ran
-    (void)save_record(records(), worker);
-  }
+  (void)save_record(records(), worker);
   changed(entry);
 }
 

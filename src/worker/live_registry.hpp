@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/alive.hpp"
+#include "worker/follower.hpp"
 #include "worker/launch.hpp"
 #include "worker/output_reader.hpp"
 #include "worker/parent.hpp"
@@ -25,7 +26,8 @@ struct End;
  * decides the state. What it does not know (owner's project, command, environment) is in the worker's record.
  *
  * A claim takes the warm worker's record away before it binds anything, and writes a new one when the command runs:
- * what a crash leaves between the two is a container nobody knows, which reconcile() removes.
+ * what a crash leaves between the two is a container nobody knows, which reconcile() removes. A removal, too, begins
+ * with the record. A restart says in it that it has begun, and names the new container when the command runs there.
  */
 class LiveRegistry final : public Registry, public Stock {
  public:
@@ -63,6 +65,8 @@ class LiveRegistry final : public Registry, public Stock {
   void on_tasks_refused(const WorkerId& id, const std::string& busiest);
   /** Profiles may say something else of the workers that there are. */
   void on_profiles_changed();
+  /** Those who are cut off, and those who were being made anew when the last daemon ended. */
+  [[nodiscard]] std::vector<Stranded> stranded() const;
 
   void set_listener(Registry::Listener* listener) override { listener_ = listener; }
   [[nodiscard]] const Worker* find(const WorkerId& id) const override;
@@ -144,7 +148,13 @@ class LiveRegistry final : public Registry, public Stock {
   void drop_warm(Entry& entry, const std::string& reason);
   void stock_changed();
 
+  void take_up(const std::vector<ContainerInfo>& containers);
   void adopt(Worker record, const ContainerInfo& info);
+  void remove_strays(const std::vector<ContainerInfo>& containers);
+  void look_for_strays(const ContainerEvent& event);
+  void sweep_folders();
+  /** Removes a container nobody waits for. */
+  void discard(const ContainerId& container);
   void refresh(const WorkerId& id, Done<void> done);
   void apply(Entry& entry, const ContainerInfo& info);
   void ended(Entry& entry, State state, int exit_code, std::string reason);
@@ -190,6 +200,8 @@ class LiveRegistry final : public Registry, public Stock {
   std::map<std::uint64_t, std::unique_ptr<OutputReader>> readers_;
   std::map<std::uint64_t, LogStream> log_streams_;
   std::uint64_t next_serial_ = 1;
+  /** The containers of an earlier daemon have been looked at: who is not known now never will be. */
+  bool reconciled_ = false;
   Alive alive_;
 };
 

@@ -3,6 +3,7 @@
 #include "worker/live_entry.hpp"
 #include "worker/record.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -72,6 +73,11 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
     erase(id);
     return answer(std::move(done), Result<void>());
   }
+  // First of all: a crash leaves the container to be removed, and no worker whose container somebody seems to have
+  // taken.
+  if (const auto forgotten = remove_record(records(), id); !forgotten) {
+    return answer(std::move(done), forgotten);
+  }
   const State before = found->worker.state;
   found->health.timer.reset();
   found->health.end_wanted = true;
@@ -80,10 +86,14 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
     changed(*found);
   }
   const auto removed = [this, id, before, done = std::move(done)](Result<void> result) {
-    if (Entry* now = entry(id); !result && now != nullptr && now->worker.state == State::stopping) {
-      now->worker.state = before;  // the engine will tell if that is wrong
+    Entry* now = entry(id);
+    if (!result && now != nullptr) {
+      if (now->worker.state == State::stopping) {
+        now->worker.state = before;  // the engine will tell if that is wrong
+        now->health.overdue = before == State::unhealthy;
+      }
       now->health.end_wanted = false;
-      now->health.overdue = before == State::unhealthy;
+      (void)save_record(records(), now->worker);
       changed(*now);
     } else if (result) {
       if (now != nullptr && now->init) {
@@ -107,6 +117,9 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
         std::move(done),
         Result<void>(Error{Errc::busy, fmt::format("worker {} is {}", found->worker.name, name(found->worker.state))}));
   }
+  if (const auto possible = check_makeable(found->worker); !possible) {
+    return answer(std::move(done), possible);  // while there still is something to keep
+  }
   found->health.replaced.clear();
   remake(*found, "restarting", std::move(done));
 }
@@ -117,7 +130,9 @@ void LiveRegistry::remake(Entry& entry, std::string reason, Done<void> done) {
   entry.worker.reason = std::move(reason);
   ++entry.worker.restarts;
   entry.replacing = true;
+  entry.interrupted = false;
   entry.health.timer.reset();
+  (void)save_record(records(), entry.worker);
   changed(entry);
   const auto removed = [this, id, done = std::move(done)](Result<void> result) {
     Entry* now = this->entry(id);
@@ -191,6 +206,14 @@ void LiveRegistry::set_limits(const WorkerId& id, LimitChange change, Done<void>
   Entry* found = running(id, done);
   if (found == nullptr) {
     return;
+  }
+  // With control groups of version 2 the kernel would make room by killing.
+  const auto used = parts_.usage(found->worker.pid);
+  const auto needed = used.memory_bytes - std::min(used.memory_bytes, used.file_bytes);
+  if (change.memory_bytes && *change.memory_bytes < needed) {
+    return answer(
+        std::move(done),
+        Result<void>(Error{Errc::busy, fmt::format("worker {} uses {} bytes of memory", found->worker.name, needed)}));
   }
   const auto updated = [this, id, done = std::move(done)](const Result<void>& result) {
     if (!result) {

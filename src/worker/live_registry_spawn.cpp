@@ -234,8 +234,17 @@ Result<void> LiveRegistry::open_doors(Entry& entry) {
 }
 
 std::unique_ptr<Launch> LiveRegistry::new_launch(Entry& entry, Done<Worker> done) {
-  return std::make_unique<Launch>(Launch::Context{parts_.loop, parts_.runtime, parts_.binder, parts_.settings},
-                                  entry.worker, *entry.init, alive_.wrap(std::move(done)));
+  const auto own_network = [this, id = entry.worker.id](pid_t pid, Done<void> made) {
+    Entry* found = this->entry(id);
+    if (found == nullptr || listener_ == nullptr) {
+      return answer(std::move(made), Result<void>());
+    }
+    found->worker.pid = pid;
+    listener_->on_own_network(found->worker, std::move(made));
+  };
+  return std::make_unique<Launch>(
+      Launch::Context{parts_.loop, parts_.runtime, parts_.binder, parts_.settings, alive_.wrap(own_network)},
+      entry.worker, *entry.init, alive_.wrap(std::move(done)));
 }
 
 void LiveRegistry::launch(Entry& entry, Mounts mounts, Done<void> done) {

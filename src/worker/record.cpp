@@ -20,6 +20,8 @@ namespace hal::worker {
 namespace {
 
 constexpr const char suffix[] = ".json";
+/** What replace_state_file() leaves when it is cut short. */
+constexpr const char unfinished[] = ".json.new";
 
 constexpr std::pair<State, std::string_view> state_names[] = {
     {State::creating, "creating"},   {State::warm, "warm"},         {State::running, "running"},
@@ -182,6 +184,9 @@ std::vector<Worker> load_records(const std::string& folder) {
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), ::closedir);
   while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
     const std::string file = entry->d_name;
+    if (file.ends_with(unfinished)) {
+      (void)::unlink((folder + "/" + file).c_str());
+    }
     if (!file.ends_with(suffix)) {
       continue;
     }

@@ -37,6 +37,8 @@ class Registry {
     virtual void on_limit_hit(const WorkerId& id, std::string_view what) = 0;
     /** The worker's gateway socket is open; the listener owns the listening descriptor from now on. */
     virtual void on_gateway_socket(const Worker& worker, UniqueFd listening) = 0;
+    /** An isolated worker's PID 1 runs and its command does not yet: what it shall find in its network is made now. */
+    virtual void on_own_network(const Worker& worker, Done<void> made) = 0;
     /** A warm worker, whose gateway socket is known, has its owner and its servers now. */
     virtual void on_worker_claimed(const Worker& worker) = 0;
   };

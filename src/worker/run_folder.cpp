@@ -5,11 +5,13 @@
 #include "json/json.hpp"
 #include "worker/container_spec.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -75,6 +77,17 @@ Result<std::string> worker_token(const Settings& settings, const WorkerId& id) {
     return errno_error("rename " + path);
   }
   return token;
+}
+
+std::vector<WorkerId> run_folders(const Settings& settings) {
+  std::vector<WorkerId> ids;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir((settings.run_dir + "/worker").c_str()), ::closedir);
+  while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
+    if (text::is_name(entry->d_name)) {
+      ids.push_back(WorkerId{entry->d_name});
+    }
+  }
+  return ids;
 }
 
 void remove_run_folder(const Settings& settings, const WorkerId& id) {

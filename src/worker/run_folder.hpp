@@ -5,6 +5,7 @@
 #include "worker/worker.hpp"
 
 #include <string>
+#include <vector>
 
 /** The folder a worker sees at /run/hal9000: its sockets and what it may know. */
 namespace hal::worker {
@@ -16,6 +17,8 @@ namespace hal::worker {
  * none yet; the same for the worker's life, whatever becomes of the daemon. Never logged.
  */
 [[nodiscard]] Result<std::string> worker_token(const Settings& settings, const WorkerId& id);
+/** Of whom there are folders. */
+[[nodiscard]] std::vector<WorkerId> run_folders(const Settings& settings);
 void remove_run_folder(const Settings& settings, const WorkerId& id);
 
 }  // namespace hal::worker

@@ -33,6 +33,8 @@ struct ContainerSpec {
   std::string user;
   std::string hostname;
   std::string working_dir;
+  /** Its part of hal9000.slice, whose limits bind all that is in it: "worker", "parent". Empty: the engine's own. */
+  std::string slice;
   /** "none", "bridge", "container:ID" */
   std::string network;
   /** Bytes; swap is off. 0: unlimited. */
@@ -78,7 +80,7 @@ struct ContainerInfo {
 
 /** Something that happened to one of our containers. */
 struct ContainerEvent {
-  enum class Kind { started, died, out_of_memory, removed, paused, resumed, health };
+  enum class Kind { created, started, died, out_of_memory, removed, paused, resumed, health };
   Kind kind;
   ContainerId id;
   std::map<std::string, std::string> labels;
@@ -98,6 +100,8 @@ struct EngineInfo {
 /** What is used at this moment; absent controllers give 0. */
 struct ContainerUsage {
   std::uint64_t memory_bytes = 0;
+  /** Of these, what the kernel can take back at once: copies of files. */
+  std::uint64_t file_bytes = 0;
   std::uint64_t cpu_nanoseconds = 0;
   std::uint64_t pids = 0;
 };

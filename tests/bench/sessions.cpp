@@ -38,6 +38,8 @@ constexpr int sessions_per_worker = 60;
 /** Until the counters have been reported. */
 constexpr int settling_milliseconds = 2000;
 constexpr int idle_milliseconds = 10000;
+/** Until what a large message leaves behind has been given back. */
+constexpr int resting_milliseconds = 500;
 /** As large as a message may be, with what is around the text. */
 constexpr std::size_t large_bytes = (std::size_t{64} << 20) - 4096;
 
@@ -135,12 +137,14 @@ void measure_idle(const Programs& programs) {
   }
 }
 
-/** The most it had resident while `work` was done, and what it has after it. */
+/** The most it had resident while `work` was done, and what it has at rest before and after it. */
 void report_peak(const char* way, const char* program, pid_t pid, const std::function<void()>& work) {
+  ::poll(nullptr, 0, resting_milliseconds);
   const long before = resident_kib(pid);
   std::ofstream("/proc/" + std::to_string(pid) + "/clear_refs") << 5;
   work();
   const long peak = status_of(pid, "VmHWM");
+  ::poll(nullptr, 0, resting_milliseconds);
   std::printf("64 MiB by %-6s %-8s %6ld KiB before, %6ld at most (%.2f messages more), %6ld after\n", way, program,
               before, peak, static_cast<double>(peak - before) * 1024 / large_bytes, resident_kib(pid));
 }

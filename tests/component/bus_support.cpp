@@ -379,6 +379,7 @@ class BusTest::Wiring : public worker::Registry::Listener {
   void on_worker_removed(const WorkerId& id) override { service_.on_worker_removed(id); }
   void on_limit_hit(const WorkerId& id, std::string_view what) override { service_.on_limit_hit(id, what); }
   void on_gateway_socket(const worker::Worker&, UniqueFd) override {}
+  void on_own_network(const worker::Worker&, Done<void> made) override { made({}); }
   void on_worker_claimed(const worker::Worker&) override {}
 
  private:

@@ -28,11 +28,11 @@ class HttpClient {
   }
 
   std::unique_ptr<HttpPeer> post(const Json& message) { return send("POST", message.dump()); }
-  std::unique_ptr<HttpPeer> send(const std::string& method, const std::string& body = "") {
+  std::unique_ptr<HttpPeer> send(const std::string& method, const std::string& body = "",
+                                 const std::string& accept = "application/json, text/event-stream") {
     auto peer = std::make_unique<HttpPeer>(loop_, port_);
-    HttpPeer::Headers headers = {{"Authorization", "Bearer " + worker_ + ".secret"},
-                                 {"Accept", "application/json, text/event-stream"},
-                                 {"Content-Type", "application/json"}};
+    HttpPeer::Headers headers = {
+        {"Authorization", "Bearer " + worker_ + ".secret"}, {"Accept", accept}, {"Content-Type", "application/json"}};
     if (!session.empty()) {
       headers.emplace_back("Mcp-Session-Id", session);
     }
@@ -141,6 +141,21 @@ TEST_F(GatewayHttp, the_crash_of_a_sessions_own_process_ends_it_with_404) {
   EXPECT_EQ(gone.status, 404U);
   EXPECT_EQ(gone.json()["error"]["code"], -32001);
   EXPECT_TRUE(b.ask(tool(1, "echo")).contains("result"));
+}
+
+TEST_F(GatewayHttp, the_largest_result_takes_memory_for_one_and_gives_it_back) {
+  serve_fake();
+  start_http();
+  auto a = http_client("a", "fake");
+  constexpr std::size_t message = std::size_t{63} << 20;
+  const auto before = resident_bytes();
+  for (const auto* accept : {"application/json, text/event-stream", "text/event-stream, application/json"}) {
+    const auto response = a.send("POST", tool(1, "huge", {{"bytes", message}}).dump(), accept)->response();
+    EXPECT_EQ(response.header("content-type"), std::string(accept).substr(0, std::string(accept).find(',')));
+    EXPECT_GT(response.body.size(), message);
+  }
+  EXPECT_TRUE(a.ask(tool(2, "echo")).contains("result"));
+  expect_memory_of_one(before, message);
 }
 
 TEST_F(GatewayHttp, a_new_socket_replaces_the_old_one_and_sessions_stay) {

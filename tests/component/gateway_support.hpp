@@ -26,6 +26,14 @@ namespace hal::hub::test {
 
 using hal::test::run_until;
 
+#if defined(__has_feature)
+#define HAL_HAS_ASAN __has_feature(address_sanitizer)
+#else
+#define HAL_HAS_ASAN 0
+#endif
+/** A sanitizer keeps what was freed. */
+inline constexpr bool sanitized = HAL_HAS_ASAN != 0;
+
 inline std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
@@ -128,6 +136,21 @@ class Gateway : public testing::Test {
     ASSERT_TRUE(pid.has_value()) << pid.error().message;
     gateway = std::make_unique<process::Child>(loop, *pid, "gateway",
                                                [this](const process::ExitStatus& status) { exit = status; });
+  }
+
+  /** What the gateway has resident, or another figure of its status. */
+  [[nodiscard]] std::size_t resident_bytes(const std::string& figure = "VmRSS:") const {
+    const auto status = hal::test::read_file("/proc/" + std::to_string(gateway->pid()) + "/status");
+    return std::stoul(status.substr(status.find(figure) + figure.size())) << 10;
+  }
+
+  /** Since it had `before`, messages of this size have passed, one at a time, and a small one after them. */
+  void expect_memory_of_one(std::size_t before, std::size_t message) const {
+    if (sanitized) {
+      return;
+    }
+    EXPECT_LT(resident_bytes("VmHWM:") - before, message + message / 4);
+    EXPECT_LT(resident_bytes(), before + message / 4) << "it is given back";
   }
 
   /** As hal9000d's child. */

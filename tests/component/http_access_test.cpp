@@ -23,6 +23,29 @@ TEST_F(Http, tells_a_worker_by_its_token) {
   EXPECT_EQ(one->response().status, 401U);
 }
 
+TEST_F(Http, serves_several_networks_and_in_a_workers_own_only_that_worker) {
+  const auto session = open();
+  const auto shared = port;
+  std::uint16_t own = 0;
+  ASSERT_TRUE(endpoint->listen("a's", listen_tcp(own), {"a"}).has_value());
+  EXPECT_EQ(endpoint->networks(), (std::vector<std::string>{"a's", "n"}));
+  const auto ping = [&](std::uint16_t at, const std::string& worker) {
+    HttpPeer one(loop, at);
+    post(one, session, request(1, "ping"), "/mcp/memory", worker);
+    return one.response().status;
+  };
+  EXPECT_EQ(ping(own, "a"), 200U) << "the same session, by another way";
+  EXPECT_EQ(ping(own, "b"), 401U) << "whose token is good elsewhere";
+  EXPECT_EQ(ping(shared, "a"), 200U);
+  HttpPeer one(loop, own);
+  post(one, session, request(1, "ping"));
+  EXPECT_EQ(one.response().status, 200U);
+  endpoint->close("a's");
+  EXPECT_TRUE(hal::test::run_until(loop, [&one] { return one.closed; }));
+  EXPECT_EQ(endpoint->networks(), std::vector<std::string>{"n"});
+  EXPECT_EQ(ping(shared, "a"), 200U);
+}
+
 TEST_F(Http, says_the_same_of_a_server_that_is_not_and_one_that_is_not_allowed) {
   std::vector<std::string> answers;
   for (const auto* path : {"/mcp/files", "/mcp/nosuch"}) {

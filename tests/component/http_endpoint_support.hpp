@@ -43,7 +43,7 @@ class Http : public hub::test::HubTest {
     endpoint = std::make_unique<Endpoint>(loop, *hub, times);
     endpoint->set_worker({"a"}, "a.0123456789");
     endpoint->set_worker({"b"}, "b.0123456789");
-    EXPECT_TRUE(endpoint->listen(listen_tcp(port)).has_value());
+    EXPECT_TRUE(endpoint->listen("n", listen_tcp(port)).has_value());
   }
 
   std::unique_ptr<HttpPeer> peer() { return std::make_unique<HttpPeer>(loop, port); }

@@ -71,6 +71,19 @@ TEST_F(Http, the_end_of_a_worker_ends_its_sessions_and_streams) {
   EXPECT_TRUE(hal::test::run_until(loop, [&] { return endpoint->sessions() == 0; }));
 }
 
+TEST_F(Http, a_restarted_worker_is_not_charged_for_the_sessions_it_had_before) {
+  (void)open();
+  endpoint->remove_worker({"a"});
+  hub->remove_worker({"a"});
+  add_worker("a", {"memory"});  // at once, as its restart does
+  endpoint->set_worker({"a"}, "a.0123456789");
+  EXPECT_TRUE(hal::test::run_until(loop, [&] { return endpoint->sessions() == 0; }));
+  for (std::size_t i = 0; i < hub::limits::sessions_per_worker; ++i) {
+    EXPECT_FALSE(open().empty());
+  }
+  EXPECT_EQ(answer_to("", initialize_request()).status, 429U);
+}
+
 TEST_F(Http, what_is_open_is_answered_when_the_hub_shuts_down) {
   const auto session = open();
   const auto one = peer();
@@ -136,16 +149,16 @@ TEST_F(Http, a_socket_outlives_who_served_it_and_its_clients_wait) {
   std::uint16_t kept_port = 0;
   const auto kept = listen_tcp(kept_port);
   const auto copy = [&] { return UniqueFd(::fcntl(kept.get(), F_DUPFD_CLOEXEC, 0)); };
-  EXPECT_TRUE(endpoint->listen(copy()).has_value());
+  EXPECT_TRUE(endpoint->listen("n", copy()).has_value());
   port = kept_port;
   EXPECT_EQ(answer_to(session, request(1, "ping")).status, 200U);
   std::uint16_t other_port = 0;
-  EXPECT_TRUE(endpoint->listen(listen_tcp(other_port)).has_value());
+  EXPECT_TRUE(endpoint->listen("n", listen_tcp(other_port)).has_value());
   const auto early = peer();
   post(*early, session, request(2, "ping"));
   hal::test::run_ready(loop);
   EXPECT_TRUE(early->silent());
-  EXPECT_TRUE(endpoint->listen(copy()).has_value());
+  EXPECT_TRUE(endpoint->listen("n", copy()).has_value());
   EXPECT_EQ(early->response().json()["id"], 2);
 }
 

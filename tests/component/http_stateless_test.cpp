@@ -28,7 +28,7 @@ class Stateless : public hub::test::ModernHub {
     endpoint = std::make_unique<Endpoint>(loop, *hub, times);
     endpoint->set_worker({"a"}, "a.0123456789");
     endpoint->set_worker({"b"}, "b.0123456789");
-    ASSERT_TRUE(endpoint->listen(test::listen_tcp(port)).has_value());
+    ASSERT_TRUE(endpoint->listen("n", test::listen_tcp(port)).has_value());
   }
 
   std::unique_ptr<HttpPeer> peer() { return std::make_unique<HttpPeer>(loop, port); }
@@ -96,6 +96,18 @@ TEST_F(Stateless, requests_stand_for_themselves_and_may_use_the_same_ids_at_once
   EXPECT_EQ(Json::parse(other->event()->data)["result"]["of"], "y");
   EXPECT_TRUE(other->ends());
   EXPECT_EQ(endpoint->sessions(), 0U);
+}
+
+TEST_F(Stateless, large_messages_pass_both_ways) {
+  auto& process = open();
+  const std::string large = std::string(std::size_t{2} << 20, 'x') + std::string(std::size_t{1} << 20, 'y');
+  const auto one = post(modern("call", "tools/call", {{"name", "x"}, {"arguments", {{"text", large}}}}));
+  const auto asked = process.next();
+  EXPECT_TRUE(asked["params"]["arguments"]["text"] == large);
+  process.answer(asked, {{"text", large}});
+  const auto answer = one->response().json();
+  EXPECT_EQ(answer["id"], "call");
+  EXPECT_TRUE(answer["result"]["text"] == large);
 }
 
 TEST_F(Stateless, closing_the_connection_cancels_streamed_or_not) {

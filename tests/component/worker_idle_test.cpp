@@ -35,7 +35,7 @@ TEST_F(IdleFixture, ActivityKeepsIt) {
       {"bytes on a terminal", [this](const WorkerId&) { terminal_activity = now_usec(); }},
       {"calls of its MCP servers", [this](const WorkerId& id) { registry->note_activity(id, now_usec()); }},
       {"what is sent", [this](const WorkerId& id) { registry->send(id, "x", [](const Result<void>&) {}); }},
-      {"CPU time", [this](const WorkerId&) { usage.cpu_nanoseconds += 50'000'000; }},
+      {"CPU time", [this](const WorkerId&) { usage_now.cpu_nanoseconds += 50'000'000; }},
   };
   for (const auto& [what, act] : kinds) {
     const auto id = spawn(std::string("/srv/") + what);

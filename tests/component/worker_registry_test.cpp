@@ -165,6 +165,10 @@ TEST_F(RegistryFixture, WithoutWaitTheAnswerComesEarlyAndAFailureStaysVisible) {
   ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->state == State::failed; }));
   EXPECT_NE(registry->find(*id)->reason.find("no cgroup"), std::string::npos);
   EXPECT_FALSE(folder_exists(*id));
+  restart_daemon();
+  ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+  ASSERT_NE(registry->find(*id), nullptr) << "who was answered can still ask";
+  EXPECT_NE(registry->find(*id)->reason.find("no cgroup"), std::string::npos);
 }
 
 TEST_F(RegistryFixture, StatesFollowWhatBecomesOfTheContainer) {
@@ -295,6 +299,28 @@ TEST_F(RegistryFixture, AWorkerIsRestartedOnceAtATime) {
   ASSERT_TRUE(run_until(loop, [&] { return first.has_value(); }));
   EXPECT_TRUE(*first);
   EXPECT_EQ(runtime.containers.size(), 1U);
+}
+
+TEST_F(RegistryFixture, AnIsolatedWorkersCommandFindsItsNetworkAsItShallBe) {
+  for (const auto& made : {Result<void>(), Result<void>(Error{Errc::busy, "127.0.0.1:9000 is in use there"})}) {
+    recorder.hold_networks = true;
+    recorder.network_made = nullptr;
+    std::optional<Result<WorkerId>> answer;
+    worker::SpawnRequest request;
+    request.workspace = "/srv/alone";
+    request.network = worker::Network::isolated;
+    registry->spawn(std::move(request), [&answer](Result<WorkerId> result) { answer = std::move(result); });
+    ASSERT_TRUE(run_until(loop, [this] { return recorder.network_made != nullptr; }));
+    run_ready(loop);
+    EXPECT_TRUE(inits.back()->requests.empty()) << "the command was started already";
+    recorder.network_made(made);
+    ASSERT_TRUE(run_until(loop, [&answer] { return answer.has_value(); }));
+    ASSERT_TRUE(*answer) << answer->error().message;
+    EXPECT_EQ(registry->find(**answer)->pid, recorder.networks.back());
+    ASSERT_TRUE(wait([&](Done<void> done) { registry->remove(**answer, std::move(done)); }));
+  }
+  ASSERT_TRUE(spawn("/srv/shared"));
+  EXPECT_EQ(recorder.networks.size(), 2U) << "the parent's network is not a worker's";
 }
 
 TEST_F(RegistryFixture, AReplacedParentIsToldByTheReasonUntilTheRestart) {

@@ -151,11 +151,23 @@ class RegistryRecorder : public worker::Registry::Listener {
   void on_gateway_socket(const worker::Worker&, UniqueFd listening) override {
     sockets.push_back(std::move(listening));
   }
+  void on_own_network(const worker::Worker& worker, Done<void> made) override {
+    networks.push_back(worker.pid);
+    if (hold_networks) {
+      network_made = std::move(made);
+    } else {
+      made({});
+    }
+  }
   void on_worker_claimed(const worker::Worker& worker) override { claimed.push_back(worker); }
 
   std::vector<std::string> events;
   std::vector<UniqueFd> sockets;
   std::vector<worker::Worker> claimed;
+  /** Of the isolated workers that were made. With hold_networks the test answers. */
+  std::vector<pid_t> networks;
+  bool hold_networks = false;
+  Done<void> network_made;
 };
 
 /** A registry over fakes, with everything it writes in a temporary folder. */
@@ -186,7 +198,7 @@ struct RegistryFixture : public ::testing::Test {
     registry.reset();
     registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
         loop, runtime, binder, settings, [this] { return parent; },
-        [] { return std::vector<std::string>{"memory-bank"}; }, [this](pid_t) { return usage; },
+        [] { return std::vector<std::string>{"memory-bank"}; }, [this](pid_t) { return usage_now; },
         [this](pid_t) { return in_parent_network; }, [this](pid_t) { return terminal_activity; }});
     registry->set_listener(&recorder);
     forwarder.registry = registry.get();
@@ -235,7 +247,7 @@ struct RegistryFixture : public ::testing::Test {
   RegistryRecorder recorder;
   Forwarder forwarder;
   bool in_parent_network = true;
-  worker::ContainerUsage usage;
+  worker::ContainerUsage usage_now;
   std::uint64_t terminal_activity = 0;
   bool connect_init = true;
   int init_prepare_error = 0;

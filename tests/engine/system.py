@@ -35,6 +35,7 @@ class System:
         self.state, self.run_dir, self.config = (folder / name for name in ("state", "run", "etc"))
         self.log = folder / "hal9000d.log"
         self.daemon = None
+        self.wrapper = []  # what starts the daemon, and becomes it
         for path in (self.state, self.run_dir, self.config / "conf.d", folder / "data", folder / "programs"):
             path.mkdir(parents=True)
         for path in (folder, folder.parent):  # gateway and MCP servers are users of their own
@@ -69,11 +70,14 @@ class System:
     def program(name):
         return BUILD / "src/daemon" / name
 
-    def start(self):
+    def launch(self):
         with open(self.log, "ab") as log:
             self.daemon = subprocess.Popen(
-                [self.program("hal9000d")], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self.wrapper, self.program("hal9000d")], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def start(self):
+        self.launch()
         wait_until("hal9000d on the bus", lambda: self.daemon.poll() is not None or self.on_bus(), 60)
         assert self.daemon.poll() is None, self.log.read_text()
 
@@ -147,3 +151,21 @@ class System:
 def home_of(system, uid=0):
     return system.state / "user" / str(uid)
 
+
+def mountinfo(pid):
+    return pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
+
+
+def mounted(pid, target):
+    return any(line.split()[4] == target for line in mountinfo(pid).splitlines())
+
+
+def held(system):
+    """What a leak would show in: descriptors and children of the daemon, mounts of the host, workers' containers."""
+    pid = system.daemon.pid
+    return {
+        "fds": len(os.listdir(f"/proc/{pid}/fd")),
+        "children": len(run("pgrep", "-P", pid, check=False).split()),
+        "mounts": len(mountinfo("self").splitlines()),
+        **{key: len(value) for key, value in system.left_behind().items()},
+    }

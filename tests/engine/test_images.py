@@ -1,7 +1,11 @@
 """The images: what they hold, and that they work the way hal9000d runs them."""
 
+import hashlib
 import json
+import os
 import re
+import subprocess
+import tarfile
 import time
 
 import pytest
@@ -30,6 +34,14 @@ def test_image_says_what_it_is_and_what_it_was_made_from(engine, build_images, i
     labels = by_version["Config"]["Labels"]
     assert labels["org.hal9000.image"] == image
     assert labels["org.hal9000.generation"] == generations[image]
+    inside = json.loads(engine.docker("run", "--rm", "--network=none", "--entrypoint=cat", f"hal9000/{image}", "/usr/share/hal9000/manifest.json"))
+    assert inside == json.loads(labels["org.hal9000.manifest"])
+    assert (inside["image"], inside["generation"]) == (image, generations[image])
+    for package in inside["packages"]:
+        assert package["version"] and re.fullmatch("[0-9a-f]{64}", package["sha256"]), package
+    assert {"bash", "tmux"} <= {package["name"] for package in inside["packages"]} or image == "parent"
+    wanted = ("chromadb", "sha256:") if image == "parent" else ("claude-code", "sha512-")
+    assert all(wanted[0] in one["name"] and one["integrity"].startswith(wanted[1]) for one in inside["downloads"]) and inside["downloads"]
 
 
 def test_building_again_changes_nothing_and_takes_no_time(engine, build_images):
@@ -39,6 +51,34 @@ def test_building_again_changes_nothing_and_takes_no_time(engine, build_images):
     assert time.monotonic() - start < 5
     assert said.count("is up to date") == len(IMAGES)
     assert [engine.inspect(f"hal9000/{image}")["Id"] for image in IMAGES] == before
+
+
+def tree(engine, image):
+    """Every file of an image with all that belongs to it, but what the engine itself puts into a container."""
+    container = engine.docker("create", image).strip()
+    try:
+        entries = set()
+        with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE, env=engine.environment) as export:
+            with tarfile.open(fileobj=export.stdout, mode="r|") as archive:
+                for entry in archive:
+                    content = hashlib.file_digest(archive.extractfile(entry), "sha256").hexdigest() if entry.isreg() else ""
+                    entries.add((entry.name, entry.mode, entry.uid, entry.gid, entry.size, entry.mtime, entry.linkname, content))
+    finally:
+        engine.docker("rm", container)
+    made_by_the_engine = {".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab", "etc", "proc", "sys"}
+    return {entry for entry in entries if entry[0] not in made_by_the_engine and entry[0].split("/")[0] != "dev"}
+
+
+def test_the_same_inputs_make_the_same_tree(engine, build_images, tmp_path):
+    """The whole way once more, from packages on; only what was downloaded with a checksum is taken from the cache."""
+    images = ["worker-minimal", "parent"]
+    before = {image: tree(engine, f"hal9000/{image}") for image in images}
+    for kept in [*IMAGE_CACHE.glob("claude-*"), *IMAGE_CACHE.glob("chroma-*")]:
+        subprocess.run(["cp", "--recursive", "--link", "--preserve=mode", kept, tmp_path], check=True)
+    build_images("--cache", tmp_path, "--refresh")
+    for image in images:
+        after = tree(engine, f"hal9000/{image}")
+        assert {entry[0] for entry in before[image] ^ after} == set()
 
 
 def test_images_stay_small(engine):

@@ -152,7 +152,7 @@ def test_claude_uses_the_servers_in_a_whole_turn(mcp_servers, messages_api, tmp_
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
     }
-    claude = pathlib.Path(run(ROOT / "docker/worker/fetch-claude.sh", IMAGE_CACHE, timeout=600).strip())
+    claude = pathlib.Path(run(ROOT / "docker/worker/fetch-claude.sh", IMAGE_CACHE, "/dev/null", timeout=600).strip())
     said = run(
         claude, "-p", "go", "--mcp-config", tmp_path / "mcp.json", "--strict-mcp-config", "--allowedTools", tools,
         "--output-format", "json", env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ import pytest
 from conftest import run, wait_until
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
-from system import BUILD, System
+from system import BUILD, System, held, mounted, mountinfo
 
 POOL = 3
 
@@ -77,25 +77,6 @@ def claim(system, workspace, *command, **options):
     path = pool.Claim(str(workspace), dbus.Dictionary(options, signature="sv"), timeout=120)
     bus.close()
     return system.show(path.rsplit("/", 1)[1])
-
-
-def mountinfo(pid):
-    return pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
-
-
-def mounted(pid, target):
-    return any(line.split()[4] == target for line in mountinfo(pid).splitlines())
-
-
-def held(system):
-    """What a leak would show in: descriptors and children of the daemon, mounts of the host, workers' containers."""
-    pid = system.daemon.pid
-    return {
-        "fds": len(os.listdir(f"/proc/{pid}/fd")),
-        "children": len(run("pgrep", "-P", pid, check=False).split()),
-        "mounts": len(mountinfo("self").splitlines()),
-        **{key: len(value) for key, value in system.left_behind().items()},
-    }
 
 
 # --- a claim -----------------------------------------------------------------------------------------------------------

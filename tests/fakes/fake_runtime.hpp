@@ -71,6 +71,8 @@ class FakeRuntime : public worker::Runtime {
   Listener* listener = nullptr;
   /** Called when a container starts: the place of its PID 1. */
   std::function<pid_t(const worker::ContainerSpec&)> on_start = [](const worker::ContainerSpec&) { return 4711; };
+  /** Called before each change and again when it is made and not answered yet: where the daemon can be cut off. */
+  std::function<void()> on_step = [] {};
 
   void set_listener(Listener* new_listener) override { listener = new_listener; }
   [[nodiscard]] bool up() const override { return up_; }
@@ -96,6 +98,7 @@ class FakeRuntime : public worker::Runtime {
     answer<worker::ContainerInfo>("inspect", std::move(done), look(id));
   }
   void create(const worker::ContainerSpec& spec, Done<ContainerId> done) override {
+    on_step();
     if (failures_.contains("create")) {
       return answer<ContainerId>("create", std::move(done), ContainerId{});
     }
@@ -112,6 +115,7 @@ class FakeRuntime : public worker::Runtime {
     answer<ContainerId>("create", std::move(done), id);
   }
   void start(const ContainerId& id, Done<void> done) override {
+    on_step();
     if (!failures_.contains("start") && containers.contains(id) &&
         containers[id].status != worker::ContainerStatus::running) {
       containers[id].status = worker::ContainerStatus::running;
@@ -120,24 +124,28 @@ class FakeRuntime : public worker::Runtime {
     answer<void>("start", std::move(done), present(id));
   }
   void stop(const ContainerId& id, std::chrono::seconds, Done<void> done) override {
+    on_step();
     if (!failures_.contains("stop") && containers.contains(id)) {
       die(id, 143);
     }
     answer<void>("stop", std::move(done), present(id));
   }
   void kill(const ContainerId& id, const std::string& signal, Done<void> done) override {
+    on_step();
     if (!failures_.contains("kill") && containers.contains(id) && signal == "SIGKILL") {
       die(id, 137);
     }
     answer<void>("kill", std::move(done), present(id));
   }
   void remove(const ContainerId& id, bool, Done<void> done) override {
+    on_step();
     if (!failures_.contains("remove") && containers.contains(id)) {
       vanish(id);
     }
     answer<void>("remove", std::move(done), {});
   }
   void pause(const ContainerId& id, Done<void> done) override {
+    on_step();
     if (containers.contains(id)) {
       containers[id].status = worker::ContainerStatus::paused;
       tell(worker::ContainerEvent::Kind::paused, containers[id]);
@@ -145,6 +153,7 @@ class FakeRuntime : public worker::Runtime {
     answer<void>("pause", std::move(done), present(id));
   }
   void resume(const ContainerId& id, Done<void> done) override {
+    on_step();
     if (containers.contains(id)) {
       containers[id].status = worker::ContainerStatus::running;
       tell(worker::ContainerEvent::Kind::resumed, containers[id]);
@@ -152,6 +161,7 @@ class FakeRuntime : public worker::Runtime {
     answer<void>("resume", std::move(done), present(id));
   }
   void update(const ContainerId& id, const worker::LimitChange& change, Done<void> done) override {
+    on_step();
     if (change.memory_bytes && containers.contains(id)) {
       containers[id].memory_bytes = *change.memory_bytes;
     }
@@ -188,6 +198,7 @@ class FakeRuntime : public worker::Runtime {
   template <class T>
   void answer(const std::string& call, Done<T> done, Result<T> result) {
     calls.push_back(call);
+    on_step();
     if (const auto failure = failures_.find(call); failure != failures_.end()) {
       result = failure->second;
     }

@@ -152,6 +152,27 @@ def test_a_spawned_worker_is_on_the_bus_in_the_engine_and_in_the_journal(host):
     assert container not in host.containers("worker")
 
 
+def test_the_slice_holds_and_bounds_the_containers(host, worker):
+    container = container_of(host, worker)
+    slice_group = host.unit("hal9000.slice", "ControlGroup")["ControlGroup"]
+    groups = host.run("cat", f"/proc/{host.get(worker, 'Worker1', 'Pid')}/cgroup")
+    assert f"{slice_group}/worker/{container}" in groups or f"{slice_group}/hal9000-worker.slice/" in groups, groups
+    assert container in host.try_run("systemctl", "--no-pager", "--full", "status", "hal9000.slice")[1]
+
+    def forks():
+        return host.try_run("docker", "exec", container, "sh", "-c", "(echo forked)") == (0, "forked\n")
+
+    assert forks()
+    host.run("systemctl", "set-property", "--runtime", "hal9000.slice", "TasksMax=1")
+    try:
+        assert not forks()
+    finally:
+        host.run("systemctl", "set-property", "--runtime", "hal9000.slice", "TasksMax=infinity")
+    assert forks()
+    assert host.get(worker, "Worker1", "TasksCurrent") >= 1
+    assert host.get(worker, "Worker1", "MemoryCurrent") > 0
+
+
 def test_mcp_servers_are_units_with_their_user_and_slice(host, sequential):
     assert "sequentialthinking" in sequential.tools()
     units = {unit: pid for unit, pid in server_units(host).items() if "sequential-thinking" in unit}

@@ -16,13 +16,10 @@ std::string line(std::string_view action, std::string_view attributes = R"("org.
 }
 
 TEST(EventReader, reads_each_kind) {
-  const std::pair<std::string_view, Kind> kinds[] = {{"start", Kind::started},
-                                                     {"die", Kind::died},
-                                                     {"oom", Kind::out_of_memory},
-                                                     {"destroy", Kind::removed},
-                                                     {"pause", Kind::paused},
-                                                     {"unpause", Kind::resumed},
-                                                     {"health_status: unhealthy", Kind::health}};
+  const std::pair<std::string_view, Kind> kinds[] = {
+      {"create", Kind::created},    {"start", Kind::started},   {"die", Kind::died},
+      {"oom", Kind::out_of_memory}, {"destroy", Kind::removed}, {"remove", Kind::removed},
+      {"pause", Kind::paused},      {"unpause", Kind::resumed}, {"health_status: unhealthy", Kind::health}};
   for (const auto& [action, kind] : kinds) {
     const auto event = read_event(line(action));
     ASSERT_TRUE(event && *event) << action;
@@ -41,7 +38,7 @@ TEST(EventReader, takes_labels_of_ours_and_the_exit_code) {
 }
 
 TEST(EventReader, passes_over_what_does_not_concern_us) {
-  for (const auto& text : {line("exec_create: sh -c true"), line("create"), line("attach"),
+  for (const auto& text : {line("exec_create: sh -c true"), line("rename"), line("attach"),
                            std::string(R"({"Type":"network","Action":"start","Actor":{"ID":"n"}})"),
                            std::string(R"({"Type":"container","Action":"start"})"), std::string("{}")}) {
     const auto event = read_event(text);
@@ -62,7 +59,7 @@ TEST(EventReader, a_broken_line_is_an_error) {
 }
 
 TEST(EventReader, gives_the_same_events_however_the_stream_is_cut) {
-  const auto bytes = line("start") + "\n\r\n" + line("create") + line("oom") + line("die", R"("exitCode":"3")");
+  const auto bytes = line("start") + "\n\r\n" + line("rename") + line("oom") + line("die", R"("exitCode":"3")");
   for (std::size_t pieces = 1; pieces <= bytes.size(); ++pieces) {
     EventReader reader;
     std::vector<Kind> kinds;

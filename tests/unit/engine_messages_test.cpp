@@ -48,12 +48,26 @@ TEST(EngineRequests, create_confines_what_asks_for_nothing) {
   EXPECT_EQ(host.at("AutoRemove"), false);
   EXPECT_EQ(host.at("RestartPolicy").at("Name"), "no");
   EXPECT_EQ(host.at("LogConfig").at("Type"), "local");
-  for (const auto* absent : {"Memory", "MemorySwap", "NanoCpus", "PidsLimit", "NetworkMode", "Binds", "Devices"}) {
+  for (const auto* absent :
+       {"CgroupParent", "Memory", "MemorySwap", "NanoCpus", "PidsLimit", "NetworkMode", "Binds", "Devices"}) {
     EXPECT_FALSE(host.contains(absent)) << absent;
   }
   for (const auto* absent : {"Cmd", "Entrypoint", "User", "Hostname", "WorkingDir"}) {
     EXPECT_FALSE(body.contains(absent)) << absent;
   }
+}
+
+TEST(EngineRequests, the_slice_is_named_as_the_engines_driver_wants_it) {
+  EXPECT_EQ(cgroup_parent("systemd", "/x/hal9000.slice", "worker"), "hal9000-worker.slice");
+  EXPECT_EQ(cgroup_parent("cgroupfs", "/x/hal9000.slice", "worker"), "/x/hal9000.slice/worker");
+  for (const auto* driver : {"", "none", "other"}) {
+    EXPECT_EQ(cgroup_parent(driver, "/hal9000.slice", "worker"), "");
+  }
+  for (const auto* driver : {"systemd", "cgroupfs"}) {
+    EXPECT_EQ(cgroup_parent(driver, "/hal9000.slice", ""), "") << "a container of no slice is the engine's to place";
+  }
+  const auto body = parsed(create_body({.name = "n", .image = "i"}, "hal9000-worker.slice"));
+  EXPECT_EQ(body.at("HostConfig").at("CgroupParent"), "hal9000-worker.slice");
 }
 
 TEST(EngineRequests, create_passes_on_all_that_is_asked_for) {

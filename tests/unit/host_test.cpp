@@ -1,4 +1,5 @@
 #include "host/kernel_log.hpp"
+#include "host/slice.hpp"
 #include "host/terminals.hpp"
 #include "host/unit_message.hpp"
 #include "host/unit_names.hpp"
@@ -89,6 +90,16 @@ TEST(Cgroups, version_2_alone) {
 TEST(Cgroups, a_mount_that_shows_a_part) {
   const auto* const mounts = "25 24 0:22 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
   EXPECT_EQ(folder(mounts, "0::/docker/abc/inner\n", "memory"), "2:/sys/fs/cgroup/inner");
+}
+
+TEST(Slice, is_the_one_the_process_is_in) {
+  EXPECT_EQ(slice_path("0::/hal9000.slice/hal9000.service\n"), "/hal9000.slice");
+  EXPECT_EQ(slice_path("4:memory:/\n1:name=systemd:/docker/abc/hal9000.slice/hal9000.service\n0::/\n"),
+            "/docker/abc/hal9000.slice");
+  for (const auto* elsewhere : {"", "0::/\n", "0::/user.slice/x.scope\n", "1:cpu\n", "0::/a/hal9000.slice\n",
+                                "0::/hal9000.slicer/x\n", "::::\n"}) {
+    EXPECT_EQ(slice_path(elsewhere), "/hal9000.slice") << elsewhere;
+  }
 }
 
 TEST(Usage, of_this_process_is_not_nothing_and_of_none_is) {

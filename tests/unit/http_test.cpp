@@ -211,6 +211,31 @@ TEST(Stream, a_half_read_event_is_read_again_by_the_next_connection) {
   EXPECT_EQ(stream.unread(), 0U);
 }
 
+TEST(Stream, a_large_message_is_kept_from_its_loan_until_it_was_read) {
+  const std::string text(std::size_t{1} << 20, 'x');
+  EventStream stream(1);
+  {
+    io::ByteBuffer buffer;
+    buffer.append("12" + text + "\n");
+    const io::Loan loan(buffer, buffer.size());
+    const std::array parts{std::string_view("id"), buffer.view().substr(2, text.size())};
+    stream.add(parts);
+  }
+  add(stream, "2");
+  std::array<char, 5000> part{};
+  EXPECT_EQ(stream.read(part), part.size());
+  stream.disconnected();
+  stream.keep(0);
+  EXPECT_TRUE(stream.rewind(0)) << "not all of it was read";
+  const auto expected = "id: 1-1\ndata: id" + text + "\n\nid: 1-2\ndata: 2\n\n";
+  EXPECT_EQ(stream.unread(), expected.size());
+  EXPECT_EQ(read_all(stream, 30'000), expected);
+  stream.keep(256 * 1024);
+  EXPECT_EQ(stream.bytes(), std::string_view("id: 1-2\ndata: 2\n\n").size());
+  EXPECT_FALSE(stream.rewind(0));
+  EXPECT_TRUE(stream.rewind(1));
+}
+
 TEST(Stream, forgets_without_using_a_number_twice) {
   EventStream stream(1);
   add(stream, "1");

@@ -49,6 +49,9 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
   const auto http = round_trip(HttpListen{"4:4026531840", some_fd()});
   EXPECT_EQ(http.network, "4:4026531840");
   EXPECT_TRUE(http.listener);
+  EXPECT_TRUE(http.worker.value.empty());
+  EXPECT_EQ(round_trip(HttpListen{"4:1", some_fd(), {"ab"}}).worker.value, "ab");
+  EXPECT_EQ(round_trip(HttpClose{"4:1"}).network, "4:1");
 
   const auto server = round_trip(ServerSet{"memory", ServerMode::session, 1, 2, 3, 4});
   EXPECT_EQ(server.mode, ServerMode::session);
@@ -94,9 +97,9 @@ TEST(LinkCodec, carries_every_message_to_the_gateway) {
 }
 
 TEST(LinkCodec, carries_every_message_to_the_daemon) {
-  const auto hello =
-      round_trip_up(GatewayHello{protocol_version, {{"a"}, {"b"}}, {{"m", {3}}, {"m", {4}, SessionId{"s"}}}, "4:1"});
-  EXPECT_EQ(hello.http_network, "4:1");
+  const auto hello = round_trip_up(
+      GatewayHello{protocol_version, {{"a"}, {"b"}}, {{"m", {3}}, {"m", {4}, SessionId{"s"}}}, {"4:1", "4:2"}});
+  EXPECT_EQ(hello.http_networks, (std::vector<std::string>{"4:1", "4:2"}));
   ASSERT_EQ(hello.workers.size(), 2U);
   ASSERT_EQ(hello.instances.size(), 2U);
   EXPECT_EQ(hello.instances[0].instance.value, 3U);
@@ -207,6 +210,7 @@ struct FakeDaemon : DaemonEndListener {
 struct FakeGateway : GatewayEndListener {
   std::vector<std::string> events;
   void on_http_listen(HttpListen) override {}
+  void on_http_close(const HttpClose&) override {}
   void on_worker_add(WorkerAdd message) override {
     events.push_back(message.listener ? "worker_add with fd" : "worker_add");
   }

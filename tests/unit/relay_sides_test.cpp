@@ -205,5 +205,33 @@ TEST(Greeting, lines_both_ways) {
   }
 }
 
+TEST(Sides, give_back_the_memory_of_large_lines_and_lose_nothing) {
+  const std::string large = "{\"text\":\"" + std::string(max_kept_line_bytes - 64, 'x') + "\"}\n";
+  const std::string cut = request("\"cut\"");
+  ClientSide client;
+  client.append(large);
+  send_all(client);
+  client.append(cut + request("2"));
+  client.sent(5);
+  EXPECT_TRUE(client.holds_much());
+  client.give_back();
+  EXPECT_FALSE(client.holds_much());
+  EXPECT_EQ(client.next(), cut.substr(5) + request("2"));
+  EXPECT_EQ(lost(client), "");
+  EXPECT_EQ(client.next(), cut + request("2"));
+
+  GatewaySide gateway;
+  const auto deliver = [](const Line&) { return GatewaySide::Verdict::deliver; };
+  gateway.append(large + cut + "{\"beg", deliver);
+  gateway.written(large.size() + 5);
+  EXPECT_TRUE(gateway.holds_much());
+  gateway.give_back();
+  EXPECT_FALSE(gateway.holds_much());
+  EXPECT_EQ(gateway.next(), cut.substr(5));
+  gateway.written(cut.size() - 5);
+  gateway.append("in\":1}\n", deliver);
+  EXPECT_EQ(gateway.next(), "{\"begin\":1}\n");
+}
+
 }  // namespace
 }  // namespace hal::relay

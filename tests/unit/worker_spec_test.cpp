@@ -48,6 +48,7 @@ TEST(WorkerSpec, HasTheLimitsAndTheHardeningOfTheProduct) {
   EXPECT_EQ(spec.nano_cpus, 500'000'000U);
   EXPECT_EQ(spec.pids, 42U);
   EXPECT_TRUE(spec.read_only_root);
+  EXPECT_EQ(spec.slice, "worker");
   EXPECT_EQ(spec.network, "container:holder");
   EXPECT_TRUE(spec.hostname.empty()) << "a shared network namespace has its holder's";
   EXPECT_TRUE(spec.user.empty()) << "the image's, which is not root";
@@ -76,6 +77,8 @@ TEST(WorkerSpec, ChromaRunsBesideTheHolderAsTheOwnerOfItsData) {
   const auto spec = chroma_spec(settings(), ContainerId{"holder"}, "/data/chroma", 64, 65);
   EXPECT_EQ(spec.network, "container:holder");
   EXPECT_EQ(spec.user, "64:65");
+  EXPECT_EQ(spec.slice, "parent");
+  EXPECT_EQ(holder_spec(settings()).slice, "parent");
   EXPECT_EQ(spec.labels.at(label_parent), "holder");
   ASSERT_EQ(spec.binds.size(), 1U);
   EXPECT_FALSE(spec.binds[0].read_only);
