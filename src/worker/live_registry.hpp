@@ -150,11 +150,12 @@ class LiveRegistry final : public Registry, public Stock {
 
   void take_up(const std::vector<ContainerInfo>& containers);
   void adopt(Worker record, const ContainerInfo& info);
-  void remove_strays(const std::vector<ContainerInfo>& containers);
+  /** Those nobody has any more. */
+  [[nodiscard]] std::vector<ContainerId> strays_among(const std::vector<ContainerInfo>& containers) const;
   void look_for_strays(const ContainerEvent& event);
   void sweep_folders();
   /** Removes a container nobody waits for. */
-  void discard(const ContainerId& container);
+  void discard(const ContainerId& container, Done<void> done);
   void refresh(const WorkerId& id, Done<void> done);
   void apply(Entry& entry, const ContainerInfo& info);
   void ended(Entry& entry, State state, int exit_code, std::string reason);

@@ -25,7 +25,7 @@ void LiveRegistry::reconcile(Done<void> done) {
       return done(containers.error());
     }
     take_up(*containers);
-    remove_strays(*containers);
+    const auto strays = strays_among(*containers);
     sweep_folders();
     reconciled_ = true;
     std::vector<WorkerId> ids;
@@ -34,7 +34,7 @@ void LiveRegistry::reconcile(Done<void> done) {
         ids.push_back(id);
       }
     }
-    const auto left = std::make_shared<std::size_t>(ids.size() + 1);
+    const auto left = std::make_shared<std::size_t>(ids.size() + strays.size() + 1);
     const auto one_done = [left, done](const Result<void>&) {
       if (--*left == 0) {
         done({});
@@ -42,6 +42,9 @@ void LiveRegistry::reconcile(Done<void> done) {
     };
     for (const auto& id : ids) {
       refresh(id, one_done);
+    }
+    for (const auto& container : strays) {
+      discard(container, alive_.wrap(one_done));  // awaited, for a container of the same name may be made next
     }
     answer(Done<void>(one_done), Result<void>());
   };
@@ -96,16 +99,18 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
   }
 }
 
-void LiveRegistry::discard(const ContainerId& container) {
-  parts_.runtime.remove(container, true, [container](const Result<void>& removed) {
+void LiveRegistry::discard(const ContainerId& container, Done<void> done) {
+  parts_.runtime.remove(container, true, [container, done = std::move(done)](const Result<void>& removed) {
     if (!removed) {
       log::warning({}, "container {} cannot be removed: {}; it is tried again when the engine or hal9000d starts",
                    container.value.substr(0, 12), removed.error().message);
     }
+    done(removed);
   });
 }
 
-void LiveRegistry::remove_strays(const std::vector<ContainerInfo>& containers) {
+std::vector<ContainerId> LiveRegistry::strays_among(const std::vector<ContainerInfo>& containers) const {
+  std::vector<ContainerId> strays;
   for (const auto& container : containers) {
     const auto label = container.labels.find(names::label_id);
     const WorkerId id{label == container.labels.end() ? "" : label->second};
@@ -115,8 +120,9 @@ void LiveRegistry::remove_strays(const std::vector<ContainerInfo>& containers) {
     }
     log::warning({{names::field_worker, id.value}}, "container {} {}; removing it", container.id.value.substr(0, 12),
                  of == nullptr ? "belongs to no known worker" : "is not the one its worker has");
-    discard(container.id);
+    strays.push_back(container.id);
   }
+  return strays;
 }
 
 void LiveRegistry::look_for_strays(const ContainerEvent& event) {
@@ -130,8 +136,8 @@ void LiveRegistry::look_for_strays(const ContainerEvent& event) {
     return;
   }
   const auto listed = [this](const Result<std::vector<ContainerInfo>>& containers) {
-    if (containers) {
-      remove_strays(*containers);
+    for (const auto& stray : containers ? strays_among(*containers) : std::vector<ContainerId>()) {
+      discard(stray, [](const Result<void>&) {});
     }
   };
   parts_.runtime.list({{names::label_role, names::role_worker}}, alive_.wrap(listed));

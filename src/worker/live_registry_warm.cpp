@@ -173,7 +173,7 @@ void LiveRegistry::drop_warm(Entry& entry, const std::string& reason) {
   const WorkerId id = entry.worker.id;
   log::warning({{names::field_worker, id.value}}, "warm worker {} is removed: {}", id.value, reason);
   if (!entry.worker.container.value.empty()) {
-    discard(entry.worker.container);
+    discard(entry.worker.container, [](const Result<void>&) {});
   }
   erase(id);
 }

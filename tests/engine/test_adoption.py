@@ -63,7 +63,9 @@ def programs_of(system):
 
 
 def check(system):
-    """What holds after every restart. Gives the workers by id."""
+    """What holds after every restart, when what was interrupted has been done again. Gives the workers by id."""
+    settled = ("warm", "running", "exited")  # nothing here fails for good
+    wait_until("all to settle", lambda: all(one["state"] in settled for one in system.workers()), 60)
     workers = {one["id"]: one for one in system.workers()}
 
     def as_known():
@@ -73,8 +75,7 @@ def check(system):
     wait_until("every container to be a worker's", as_known)
     assert len(system.containers("parent")) == 1 and len(system.containers("chroma")) <= 1
     for one in workers.values():
-        assert one["state"] in ("warm", "running", "exited", "failed"), one
-        if one["state"] in ("exited", "failed"):
+        if one["state"] == "exited":
             assert one["reason"] and "outside" not in one["reason"], one
             continue
         assert mounted(one["pid"], "/workspace") == (one["state"] == "running"), one
@@ -144,11 +145,9 @@ def test_kill_9_at_every_request_to_the_engine(system, project, change, when):
         workers = check(system)
         if answered and change in (a_spawn, a_claim):
             assert workers[output.split('"')[1].rsplit("/", 1)[1]]["state"] == "running", f"an answer was lost after {requests}"
+        if change == a_restart:
+            assert [one["state"] for one in workers.values()].count("running") == 1, "it was not begun again"
         for one in workers.values():
-            if one["state"] == "failed":
-                assert "restart" in one["reason"]
-                system.claudy("restart", one["id"])
-                assert "a sample" in run_in(system, one["id"], "cat", "/workspace/README.md")
             if one["state"] != "warm":
                 system.claudy("rm", one["id"])
         system.until_warm(POOL)

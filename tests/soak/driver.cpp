@@ -106,9 +106,9 @@ class Driver final : private server::Supervisor::Listener {
     data_plane_.set_supervisor(&supervisor_);
     data_plane_.set_token_of([](const WorkerId& id) { return id.value + ".secret"; });
     data_plane_.set_grants_of([](const worker::Worker&) { return std::vector<const policy::Grant*>(); });
-    data_plane_.set_on_gateway([this](const std::optional<std::string>& network) {
-      if (network && network->empty()) {
-        data_plane_.serve_http("soak", UniqueFd(::fcntl(http_.get(), F_DUPFD_CLOEXEC, 0)));
+    data_plane_.set_on_gateway([this](const std::optional<std::vector<std::string>>& networks) {
+      if (networks && networks->empty()) {
+        data_plane_.serve_http("soak", WorkerId(), UniqueFd(::fcntl(http_.get(), F_DUPFD_CLOEXEC, 0)));
       }
     });
     supervisor_.apply({config(options, "session", server::Mode::session),
