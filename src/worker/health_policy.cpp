@@ -22,7 +22,9 @@ bool is_failure(const End& end) {
     return end.command->signal != 0 && !asks_to_end(end.command->signal);
   }
   if (end.container_code) {  // of init, which passes on how the command ended, or is killed itself
-    return *end.container_code > 128 && !asks_to_end(*end.container_code - 128);
+    // 255 is what engines say of containers that ended while they did not run themselves, as at a reboot.
+    const int signal = *end.container_code - 128;
+    return signal > 0 && signal <= SIGRTMAX && !asks_to_end(signal);
   }
   return true;
 }
