@@ -3,7 +3,12 @@
 # component tests) and prints where. The place is named after the lock file, so that a second run only prints it.
 set -eu
 here=$(cd "${1:-$(dirname "$0")/mcp_servers}" && pwd)
-cache=${HAL9000_TEST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/hal9000-tests}
+if [ "$(id -u)" = 0 ]; then
+  default=/var/cache/hal9000-tests # MCP servers run as users of their own, who cannot enter root's home
+else
+  default=${XDG_CACHE_HOME:-$HOME/.cache}/hal9000-tests
+fi
+cache=${HAL9000_TEST_CACHE:-$default}
 hash=$(sha256sum "$here/package-lock.json" | cut -c1-16)
 name=$(basename "$here" | tr _ -)
 folder=$cache/$name-$hash
