@@ -31,6 +31,7 @@ TEST(HealthPolicy, TellsFailuresFromEnds) {
       {"the container killed from outside", {false, {}, 137}, true},
       {"init crashed", {false, {}, 139}, true},
       {"stopped from outside", {false, {}, 143}, false},
+      {"ended with the engine or the host", {false, {}, 255}, false},
       {"ended while nobody looked", {false, {}, 2}, false},
       {"the container is gone", {false, {}, {}}, true},
       {"it was being removed", {true, {}, {}}, false},
