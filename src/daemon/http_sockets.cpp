@@ -78,9 +78,10 @@ void HttpSockets::on_workers_known() {
 }
 
 void HttpSockets::on_gateway(std::optional<std::vector<std::string>> networks) {
-  served_.reset();
+  connected_ = networks.has_value();
+  served_.clear();
   if (networks) {
-    served_.emplace(networks->begin(), networks->end());
+    served_.insert(networks->begin(), networks->end());
   }
   for (const auto& [name, network] : networks_) {
     update(name);
@@ -89,22 +90,22 @@ void HttpSockets::on_gateway(std::optional<std::vector<std::string>> networks) {
 }
 
 void HttpSockets::close_deserted() {
-  if (!served_ || !workers_known_) {
+  if (!connected_ || !workers_known_) {
     return;
   }
-  for (auto it = served_->begin(); it != served_->end();) {
+  for (auto it = served_.begin(); it != served_.end();) {
     if (networks_.contains(*it)) {
       ++it;
     } else {
       parts_.close(*it);
-      it = served_->erase(it);
+      it = served_.erase(it);
     }
   }
 }
 
 void HttpSockets::update(const std::string& name) {
   auto& network = networks_.at(name);
-  if (!served_ || served_->contains(name) || network.opening) {
+  if (!connected_ || served_.contains(name) || network.opening) {
     return;
   }
   if (network.listening) {
@@ -113,7 +114,7 @@ void HttpSockets::update(const std::string& name) {
       log::error({}, "MCP over HTTP: {}", errno_error("dup").message);
       return;
     }
-    served_->insert(name);
+    served_.insert(name);
     return parts_.serve(name, network.owner, std::move(copy));
   }
   network.opening = true;

@@ -72,7 +72,9 @@ class HttpSockets {
   /** Where each worker lives, with the process by which that was found; the holder's id is empty. */
   std::map<WorkerId, std::pair<pid_t, std::string>> homes_;
   std::map<std::string, Network> networks_;
-  std::optional<std::set<std::string>> served_;
+  bool connected_ = false;
+  /** What the connected gateway serves. */
+  std::set<std::string> served_;
   bool workers_known_ = false;
   Alive alive_;
 };
