@@ -114,23 +114,21 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); },
                  host::last_terminal_activity,
                  [](const ContainerId& id) { return host::memory_victim(host::read_kernel_log(), id.value); }}),
-      tasks_watch_(
-          loop, usage_,
-          [this](const WorkerId& id, pid_t pid) { registry_.on_tasks_refused(id, usage_.busiest_program(pid)); }),
+      tasks_watch_(loop, usage_,
+                   [this](auto& id, pid_t pid) { registry_.on_tasks_refused(id, usage_.busiest_program(pid)); }),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
       follower_({loop, registry_, [this] { return registry_.stranded(); }, [this] { return missing().empty(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
-      http_sockets_({loop, host::network_name,
-                     [this](pid_t pid, Done<UniqueFd> done) {
-                       sockets_.listening(pid, names::worker_http_port, std::move(done));
-                     },
-                     [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
-                       data_plane_.serve_http(network, owner, std::move(listening));
-                     },
-                     [this](const std::string& network) { data_plane_.close_http(network); }}),
+      http_sockets_(
+          {loop, host::network_name,
+           [this](pid_t pid, auto done) { sockets_.listening(pid, names::worker_http_port, std::move(done)); },
+           [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
+             data_plane_.serve_http(network, owner, std::move(listening));
+           },
+           [this](const std::string& network) { data_plane_.close_http(network); }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
       installer_(loop, make_launcher(loop, units_, install::user()), places_.state_dir + "/package", install::user()),
@@ -144,8 +142,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                   }),
       service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
-      started_(
-          loop, "started", [] { drop_startup_pages(); }, event::Priority::idle),
+      started_(loop, "started", drop_startup_pages, event::Priority::idle),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
       stop_deadline_(loop, "stop deadline",
                      [this] {
