@@ -48,6 +48,9 @@ inline constexpr const char field_worker[] = "HAL9000_WORKER";
 inline constexpr const char field_session[] = "HAL9000_SESSION";
 inline constexpr const char field_server[] = "HAL9000_SERVER";
 inline constexpr const char field_job[] = "HAL9000_JOB";
+/** Of a limit that was hit: memory or pids, and whose process was killed or has the most tasks. */
+inline constexpr const char field_limit[] = "HAL9000_LIMIT";
+inline constexpr const char field_process[] = "HAL9000_PROCESS";
 /** Of the audit lines of tools/call: the worker's owner (uid), outcome, microseconds, hash of the arguments. */
 inline constexpr const char field_owner[] = "HAL9000_OWNER";
 inline constexpr const char field_tool[] = "HAL9000_TOOL";
@@ -64,7 +67,10 @@ inline constexpr const char message_id_worker_running[] = "25f3d82e064b49c5bf79c
 inline constexpr const char message_id_worker_ended[] = "ab1ca8ec0d7d4ee488b6a5d66477c116";
 inline constexpr const char message_id_worker_not_made[] = "45bce4e31add414abb1dd06fbd100acc";
 inline constexpr const char message_id_worker_out_of_memory[] = "3734c8e6df844c6dac81e486e54eaf35";
+inline constexpr const char message_id_worker_out_of_tasks[] = "57a2b28ef28241e89f6b786405a2298e";
 inline constexpr const char message_id_worker_cut_off[] = "22c350c365d8455492b12ad1e9258f60";
+inline constexpr const char message_id_worker_unhealthy[] = "9153fa8948874f1288b955c581ba7f01";
+inline constexpr const char message_id_worker_given_up[] = "31b9f9ad164e469884afa21eaa04030a";
 inline constexpr const char message_id_worker_follows[] = "411be11fa6434af9abd3b24f38c4eec2";
 inline constexpr const char message_id_pool_degraded[] = "bbfb862ac56740f59c6cf69501eff2bc";
 inline constexpr const char message_id_server_failed[] = "de919b91c4fb43dab5360e3091a5fc0d";

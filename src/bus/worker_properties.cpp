@@ -106,7 +106,7 @@ std::uint64_t WorkerAdaptor::CreatedUSec() {
 }
 
 std::uint64_t WorkerAdaptor::LastActivityUSec() {
-  return guard_value([&] { return self().last_activity_usec; });
+  return guard_value([&] { return context_.registry.last_activity(id_); });
 }
 
 std::uint64_t WorkerAdaptor::MemoryCurrent() {

@@ -146,6 +146,22 @@ Result<void> owner_value(const TomlValue& value, worker::Settings& settings) {
   return grant_value(value, key, settings.owners[uid]);
 }
 
+/** Terminals tell when they were used last to 8 s. */
+constexpr std::uint64_t shortest_idle_timeout = 10;
+constexpr std::uint64_t longest_seconds = std::uint64_t{365} * 24 * 3600;
+
+Result<void> to_idle_timeout(const TomlValue& value, std::chrono::microseconds& timeout) {
+  std::uint64_t seconds = 0;
+  if (auto read = value.into(seconds); !read) {
+    return read;
+  }
+  if (seconds > longest_seconds || (seconds > 0 && seconds < shortest_idle_timeout)) {
+    return value.error(fmt::format("must be 0, or {} seconds to a year", shortest_idle_timeout));
+  }
+  timeout = std::chrono::seconds(seconds);
+  return {};
+}
+
 Result<void> profile_value(const TomlValue& value, std::string_view key, worker::Profile& profile) {
   if (key == "image") {
     return value.into(profile.image);
@@ -165,6 +181,17 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
   if (key == "memory") {
     return to_memory(value, profile.limits.memory_bytes);
   }
+  if (key == "idle_timeout") {
+    return to_idle_timeout(value, profile.idle_timeout);
+  }
+  if (key == "restart") {
+    std::string text;
+    if (auto read = value.into(text); !read) {
+      return read;
+    }
+    profile.restart_on_failure = text == "on-failure";
+    return profile.restart_on_failure || text == "no" ? Result<void>() : value.error("must be on-failure or no");
+  }
   if (key == "cpus") {
     if (auto read = value.into(profile.limits.cpus); !read) {
       return read;
@@ -181,7 +208,6 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
 }
 
 Result<void> pool_value(const TomlValue& value, std::string_view key, worker::PoolSettings& pool) {
-  constexpr std::uint64_t longest_seconds = std::uint64_t{365} * 24 * 3600;
   std::uint64_t number = 0;
   if (key != "min" && key != "max" && key != "idle_timeout") {
     return value.error("unknown key");

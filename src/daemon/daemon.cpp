@@ -5,8 +5,10 @@
 #include "base/startup_pages.hpp"
 #include "build_config.hpp"
 #include "daemon/stop_all.hpp"
+#include "host/kernel_log.hpp"
 #include "host/notify.hpp"
 #include "host/slice.hpp"
+#include "host/terminals.hpp"
 #include "host/unit_launcher.hpp"
 #include "host/usage.hpp"
 #include "server/child_launcher.hpp"
@@ -109,21 +111,24 @@ Daemon::Daemon(event::Loop& loop, Options options)
                    const auto used = usage_.read(pid);
                    return worker::ContainerUsage{used.memory_bytes, used.file_bytes, used.cpu_nanoseconds, used.tasks};
                  },
-                 [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); }}),
+                 [this](pid_t pid) { return host::same_network(pid, parent_.pid()).value_or(true); },
+                 host::last_terminal_activity,
+                 [](const ContainerId& id) { return host::memory_victim(host::read_kernel_log(), id.value); }}),
+      tasks_watch_(loop, usage_,
+                   [this](auto& id, pid_t pid) { registry_.on_tasks_refused(id, usage_.busiest_program(pid)); }),
       pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
       follower_({loop, registry_, [this] { return registry_.stranded(); }, [this] { return missing().empty(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
       launcher_(make_launcher(loop, units_, server::ChildLauncher::default_user)),
       data_plane_(loop, registry_, gateway_options(places_, config_)),
-      http_sockets_({loop, host::network_name,
-                     [this](pid_t pid, Done<UniqueFd> done) {
-                       sockets_.listening(pid, names::worker_http_port, std::move(done));
-                     },
-                     [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
-                       data_plane_.serve_http(network, owner, std::move(listening));
-                     },
-                     [this](const std::string& network) { data_plane_.close_http(network); }}),
+      http_sockets_(
+          {loop, host::network_name,
+           [this](pid_t pid, auto done) { sockets_.listening(pid, names::worker_http_port, std::move(done)); },
+           [this](const std::string& network, const WorkerId& owner, UniqueFd listening) {
+             data_plane_.serve_http(network, owner, std::move(listening));
+           },
+           [this](const std::string& network) { data_plane_.close_http(network); }}),
       supervisor_(loop, *launcher_, *this),
       server_control_(supervisor_, data_plane_),
       installer_(loop, make_launcher(loop, units_, install::user()), places_.state_dir + "/package", install::user()),
@@ -137,8 +142,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                   }),
       service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
-      started_(
-          loop, "started", [] { drop_startup_pages(); }, event::Priority::idle),
+      started_(loop, "started", drop_startup_pages, event::Priority::idle),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
       stop_deadline_(loop, "stop deadline",
                      [this] {
@@ -218,6 +222,7 @@ Result<void> Daemon::apply_config() {
   settings_.owners = config_.worker.owners;
   settings_.other_owners = config_.worker.other_owners;
   settings_.pool = config_.worker.pool;
+  registry_.on_profiles_changed();
   pool_.look_at_image();
   data_plane_.on_grants_changed();
   log::set_max_level(config_.log_level);
@@ -340,6 +345,7 @@ void Daemon::reconciled(const Result<void>& result) {
     }
     follower_.look();
     pool_.start();
+    registry_.on_makeable();
     become_ready(made ? "" : "without the parent container");
   });
 }
@@ -370,11 +376,13 @@ void Daemon::on_image_event() {
 }
 
 void Daemon::on_worker_added(const worker::Worker& worker) {
+  tasks_watch_.follow(worker.id, worker.pid);
   service_.on_worker_added(worker);
   status_changed();
 }
 
 void Daemon::on_worker_changed(const worker::Worker& worker) {
+  tasks_watch_.follow(worker.id, worker.pid);
   http_sockets_.on_worker(worker.id, worker.pid, worker.network == worker::Network::isolated);
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
@@ -383,6 +391,7 @@ void Daemon::on_worker_changed(const worker::Worker& worker) {
 }
 
 void Daemon::on_worker_removed(const WorkerId& id) {
+  tasks_watch_.follow(id, 0);
   http_sockets_.on_worker(id, 0, false);
   data_plane_.on_worker_removed(id);
   service_.on_worker_removed(id);
@@ -411,6 +420,9 @@ void Daemon::on_pool_changed() {
 }
 
 void Daemon::on_parent_changed() {
+  if (missing().empty()) {
+    registry_.on_makeable();
+  }
   service_.on_parent_changed();
   status_changed();
 }

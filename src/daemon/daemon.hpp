@@ -15,6 +15,7 @@
 #include "host/binder.hpp"
 #include "host/net_socket.hpp"
 #include "host/pressure.hpp"
+#include "host/tasks_watch.hpp"
 #include "host/usage.hpp"
 #include "install/installer.hpp"
 #include "server/supervisor.hpp"
@@ -115,6 +116,7 @@ class Daemon final : private worker::Runtime::Listener,
   ChromaHeartbeat heartbeat_;
   worker::LiveParent parent_;
   worker::LiveRegistry registry_;
+  host::TasksWatch tasks_watch_;
   worker::LivePool pool_;
   worker::Follower follower_;
   host::PressureWatch pressure_;

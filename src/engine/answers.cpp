@@ -186,11 +186,13 @@ Result<InspectAnswer> read_inspect(std::string_view body) {
   info.pid = static_cast<pid_t>(state.number("Pid"));
   info.exit_code = static_cast<int>(state.number("ExitCode"));
   info.oom_killed = state.flag("OOMKilled");
+  auto health = state.object("Health");
+  info.unhealthy = health.string("Status") == "unhealthy";
   info.memory_bytes = host.amount("Memory");
   info.nano_cpus = host.amount("NanoCpus");
   info.pids = host.amount("PidsLimit");
   inspect.terminal = config.flag("Tty");
-  if (auto error = first_error({&members, &state, &config, &host})) {
+  if (auto error = first_error({&members, &state, &health, &config, &host})) {
     return std::move(*error);
   }
   if (info.id.value.empty()) {

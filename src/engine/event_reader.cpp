@@ -19,8 +19,9 @@ std::optional<Kind> kind_of(std::string_view action) {
   static constexpr std::pair<std::string_view, Kind> kinds[] = {
       {"create", Kind::created},    {"start", Kind::started},   {"die", Kind::died},
       {"oom", Kind::out_of_memory}, {"destroy", Kind::removed}, {"remove", Kind::removed},  // Podman's word
-      {"pause", Kind::paused},      {"unpause", Kind::resumed},
+      {"pause", Kind::paused},      {"unpause", Kind::resumed}, {"health_status", Kind::health},
   };
+  action = action.substr(0, action.find(": "));  // "health_status: unhealthy"
   for (const auto& [word, kind] : kinds) {
     if (word == action) {
       return kind;

@@ -4,9 +4,11 @@
 #include "base/unique_fd.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -109,6 +111,10 @@ std::string cgroup_folder(const std::vector<CgroupMount>& mounts, std::string_vi
   return unified.empty() || mount == mounts.end() ? std::string() : below(*mount, unified);
 }
 
+std::uint64_t refused_forks(const std::string& pids_events) {
+  return read_number_of(pids_events, "max");
+}
+
 UsageReader::UsageReader() : mounts_(parse_cgroup_mounts(read_file("/proc/self/mountinfo"))) {}
 
 Usage UsageReader::read(pid_t pid) const {
@@ -132,6 +138,34 @@ Usage UsageReader::read(pid_t pid) const {
     usage.tasks = read_number(folder + "/pids.current");
   }
   return usage;
+}
+
+std::string UsageReader::pids_events(pid_t pid, bool& tells) const {
+  bool version_1 = false;
+  const auto folder = cgroup_folder(mounts_, read_file(fmt::format("/proc/{}/cgroup", pid)), "pids", version_1);
+  tells = !version_1;
+  const auto file = folder + "/pids.events";
+  return !folder.empty() && ::access(file.c_str(), R_OK) == 0 ? file : std::string();
+}
+
+std::string UsageReader::busiest_program(pid_t pid) const {
+  bool version_1 = false;
+  const auto folder = cgroup_folder(mounts_, read_file(fmt::format("/proc/{}/cgroup", pid)), "pids", version_1);
+  std::map<std::string, std::uint64_t> tasks_of;
+  std::uint64_t all = 0;
+  const auto processes = folder.empty() ? std::string() : read_file(folder + "/cgroup.procs");
+  for (const auto process : text::split(processes, '\n')) {
+    struct stat tasks {};  // a folder has two links more than folders in it
+    if (process.empty() || ::stat(fmt::format("/proc/{}/task", process).c_str(), &tasks) != 0 || tasks.st_nlink < 3) {
+      continue;
+    }
+    const auto count = static_cast<std::uint64_t>(tasks.st_nlink - 2);
+    tasks_of[std::string(text::trim(read_file(fmt::format("/proc/{}/comm", process))))] += count;
+    all += count;
+  }
+  const auto most = std::max_element(tasks_of.begin(), tasks_of.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == tasks_of.end() ? "" : fmt::format("{} ({} of {})", text::printable(most->first), most->second, all);
 }
 
 }  // namespace hal::host

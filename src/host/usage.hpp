@@ -36,12 +36,19 @@ struct CgroupMount {
 [[nodiscard]] std::string cgroup_folder(const std::vector<CgroupMount>& mounts, std::string_view process_cgroup,
                                         std::string_view controller, bool& version_1);
 
+/** How often a fork was refused, by a pids.events. */
+[[nodiscard]] std::uint64_t refused_forks(const std::string& pids_events);
+
 /** Reads the usage of processes' control groups, version 1, 2 or both; five small files a time. */
 class UsageReader {
  public:
   UsageReader();
   /** Zeros if there is no such process. */
   [[nodiscard]] Usage read(pid_t pid) const;
+  /** The file that counts refused forks in the process' group; empty if there is none. `tells`: as changes of it. */
+  [[nodiscard]] std::string pids_events(pid_t pid, bool& tells) const;
+  /** Whose tasks are the most in the process' group, for people: "sleep (97 of 100)"; empty if that cannot be told. */
+  [[nodiscard]] std::string busiest_program(pid_t pid) const;
 
  private:
   std::vector<CgroupMount> mounts_;

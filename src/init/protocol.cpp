@@ -123,6 +123,7 @@ class StringReader {
     case RequestKind::signal:
     case RequestKind::resize:
     case RequestKind::prepare:
+    case RequestKind::ping:
       return true;
   }
   return false;
@@ -137,6 +138,7 @@ class StringReader {
     case RecordKind::exited:
     case RecordKind::main_exited:
     case RecordKind::prepared:
+    case RecordKind::pong:
       return true;
   }
   return false;

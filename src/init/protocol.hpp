@@ -24,6 +24,7 @@
  *   signal  id, signal. To the program's process group. No answer; ignored if no such program runs.
  *   resize  id, rows, columns. Sets the window of a terminal exec. No answer; ignored if no such terminal is open, and
  *           for main, whose window tmux sizes by its clients.
+ *   ping    id. Answer: pong, at once.
  *
  * init -> daemon: records, all of the same size, so that the daemon parses nothing variable a worker wrote.
  *   hello        first on each connection. version; flags main_started if a main was ever started, then with its id.
@@ -32,6 +33,7 @@
  *   started      id, pid. The program runs: its execve has succeeded. For a terminal exec the datagram carries one fd,
  *                the pty's master; init keeps no copy.
  *   prepared     id. tmux runs and waits for a main.
+ *   pong         id. Of a ping.
  *   failed       id, error (errno). Nothing runs: ENOENT, EACCES, … of cwd or program; EAGAIN when
  *                limits::execs_per_worker run already; EEXIST for an id in use; EALREADY for a second main;
  *                ESHUTDOWN when the worker is already ending.
@@ -48,7 +50,7 @@ namespace hal::init {
 
 inline constexpr std::uint32_t protocol_version = 1;
 
-enum class RequestKind : std::uint32_t { main = 1, exec = 2, signal = 3, resize = 4, prepare = 5 };
+enum class RequestKind : std::uint32_t { main = 1, exec = 2, signal = 3, resize = 4, prepare = 5, ping = 6 };
 enum class RecordKind : std::uint32_t {
   hello = 1,
   running = 2,
@@ -56,7 +58,8 @@ enum class RecordKind : std::uint32_t {
   failed = 4,
   exited = 5,
   main_exited = 6,
-  prepared = 7
+  prepared = 7,
+  pong = 8
 };
 
 /** What one datagram asks for. Members the kind does not use are left as they are here. */

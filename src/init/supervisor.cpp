@@ -138,6 +138,9 @@ void Supervisor::requested(Request request, std::vector<UniqueFd> fds) {
     case RequestKind::resize:
       execs_.resize(request.id, request.rows, request.columns);
       return;
+    case RequestKind::ping:
+      control_.send(make_record(RecordKind::pong, request.id));
+      return;
   }
 }
 

@@ -19,6 +19,14 @@ namespace {
 constexpr auto start_deadline = std::chrono::seconds(20);
 /** After a new connection PID 1 says at once what still runs; what it has not named by then has ended unseen. */
 constexpr auto settle_time = std::chrono::seconds(2);
+/**
+ * What is asked of PID 1 may take long, its disk being slow; that it is there itself, a ping tells. Together they are
+ * what a worker at the limits of its memory and processors can need at the worst.
+ */
+constexpr auto ping_after = std::chrono::seconds(5);
+constexpr auto pong_deadline = std::chrono::seconds(15);
+/** It connects within milliseconds of the socket's coming; waiting longer than a start may take is of no use. */
+constexpr auto connect_deadline = std::chrono::seconds(30);
 /** Endings remembered for those who ask late. */
 constexpr std::size_t remembered_endings = 256;
 /** With the worker's own command. */
@@ -41,18 +49,67 @@ InitChannel::InitChannel(event::Loop& loop, UniqueFd listening, std::string name
       callbacks_(std::move(callbacks)),
       next_id_(text::random_u64()),
       settle_(loop, name_ + " (settle)", [this] { settle_unknown(); }),
+      silence_(loop, name_ + " (silence)", [this] { not_heard(); }),
       listener_(loop, std::move(listening), name_,
                 [this](UniqueFd connection, io::PeerCredentials peer) { accept(std::move(connection), peer.pid); }) {}
 
 void InitChannel::set_container_pid(pid_t pid) {
-  if (pid == container_pid_) {
+  if (pid != container_pid_) {
+    container_pid_ = pid;
+    channel_.reset();
+    pinged_ = silent_ = false;
+    silence_.disarm();
+    if (waiting_connection_) {
+      accept(std::move(waiting_connection_), waiting_peer_);
+    }
+  }
+  listen_for_life();
+}
+
+/** Begins to wait for a sign of PID 1, where one is due. */
+void InitChannel::listen_for_life() {
+  if (silence_.armed() || silent_ || container_pid_ == 0) {
     return;
   }
-  container_pid_ = pid;
-  channel_.reset();
-  if (waiting_connection_) {
-    accept(std::move(waiting_connection_), waiting_peer_);
+  if (!connected()) {
+    silence_.arm(connect_deadline);
+  } else if (!pending_.empty()) {
+    silence_.arm(ping_after);
   }
+}
+
+void InitChannel::heard() {
+  silence_.disarm();
+  pinged_ = false;
+  const bool was_silent = std::exchange(silent_, false);
+  listen_for_life();
+  if (was_silent) {
+    callbacks_.on_answering();
+  }
+}
+
+void InitChannel::ask_again() {
+  silent_ = false;
+  listen_for_life();
+}
+
+void InitChannel::not_heard() {
+  if (connected() && !pinged_) {
+    if (pending_.empty()) {
+      return;  // all that was asked has been given up meanwhile; the next request asks again
+    }
+    init::Request ping;
+    ping.kind = init::RequestKind::ping;
+    ping.id = ExecId{next_id_++};
+    const auto datagram = init::encode(ping);
+    pinged_ = datagram && channel_->send(*datagram);
+    if (pinged_) {
+      return silence_.arm(pong_deadline);
+    }
+  }
+  silent_ = true;
+  pinged_ = false;
+  callbacks_.on_silent(connected() ? "its hal9000-init does not answer" : "its hal9000-init does not connect");
 }
 
 void InitChannel::accept(UniqueFd connection, pid_t peer) {
@@ -102,6 +159,7 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
       std::make_unique<event::Timer>(loop_, name_ + " (start)", [this, id, error] { finish_start(id, error); });
   pending.deadline->arm(sent ? start_deadline : std::chrono::seconds(0));
   pending_.emplace(id, std::move(pending));
+  listen_for_life();
 }
 
 void InitChannel::wait(ExecId id, Done<int> done) {
@@ -141,6 +199,7 @@ void InitChannel::on_message(io::Message message) {
   if (!record || message.fds.size() != init::fds_with(*record)) {
     return reject("a malformed record");
   }
+  heard();
   on_record(*record, std::move(message.fds));
 }
 
@@ -183,6 +242,8 @@ void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fd
     case init::RecordKind::failed:
       finish_start(record.id, errno_error("cannot start the program", record.error));
       break;
+    case init::RecordKind::pong:
+      break;
     case init::RecordKind::exited:
       finish_exec(record.id, process::exit_status(record.status).code);
       break;
@@ -200,6 +261,9 @@ void InitChannel::finish_start(ExecId id, Result<Stream> result) {
   }
   const auto done = std::move(it->second.done);
   pending_.erase(it);
+  if (pending_.empty() && connected() && !pinged_) {
+    silence_.disarm();
+  }
   done(std::move(result));
 }
 
@@ -235,6 +299,9 @@ void InitChannel::settle_unknown() {
 void InitChannel::on_closed(const Error& reason) {
   channel_.reset();
   log::debug({}, "{}: {}", name_, reason.message);
+  silence_.disarm();
+  pinged_ = false;
+  listen_for_life();
   while (!pending_.empty()) {
     finish_start(pending_.begin()->first, Error{Errc::disconnected, "the worker's init went away"});
   }
@@ -244,6 +311,7 @@ void InitChannel::fail_all(const Error& error) {
   channel_.reset();
   waiting_connection_.reset();
   container_pid_ = 0;
+  silence_.disarm();
   while (!pending_.empty()) {
     finish_start(pending_.begin()->first, error);
   }

@@ -31,6 +31,10 @@ class InitChannel {
     /** PID 1 has connected. `main_started`: the worker's command was started on an earlier connection. */
     std::function<void(bool main_started)> on_connected;
     std::function<void(const process::ExitStatus&)> on_main_exited;
+    /** Neither a request nor the ping after it is answered, or PID 1 does not connect. What it is, for people. */
+    std::function<void(const std::string& what)> on_silent;
+    /** After on_silent: it has answered. */
+    std::function<void()> on_answering;
   };
 
   /** Opens the listening socket `path`, replacing an old one. */
@@ -54,6 +58,10 @@ class InitChannel {
   [[nodiscard]] std::size_t programs() const { return running_.size() - running_.count(main_); }
   Result<void> resize(ExecId id, TerminalSize size);
 
+  [[nodiscard]] bool silent() const noexcept { return silent_; }
+  /** After an on_silent that was of no account, as of a paused worker: tell it again where it is still so. */
+  void ask_again();
+
   /** The container is gone: all that waits fails with this error. */
   void fail_all(const Error& error);
 
@@ -75,6 +83,9 @@ class InitChannel {
   void finish_start(ExecId id, Result<Stream> result);
   void finish_exec(ExecId id, int code);
   void settle_unknown();
+  void listen_for_life();
+  void heard();
+  void not_heard();
 
   event::Loop& loop_;
   std::string name_;
@@ -96,6 +107,10 @@ class InitChannel {
   /** The worker's command. */
   ExecId main_;
   event::Timer settle_;
+  /** Runs while something is awaited of PID 1, and only then. */
+  event::Timer silence_;
+  bool pinged_ = false;
+  bool silent_ = false;
   io::Listener listener_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/names.hpp"
+#include "worker/claude_session.hpp"
 #include "worker/container_spec.hpp"
 
 #include <fcntl.h>
@@ -17,8 +18,8 @@ namespace {
 
 /** hal9000-init starts in a millisecond; a machine under load takes longer. */
 constexpr auto init_deadline = std::chrono::seconds(15);
-/** It reads and writes one file, in a home that may be on a slow network, or be a trap like a named pipe. */
-constexpr auto configure_deadline = std::chrono::seconds(30);
+/** It reads and writes a file in a home that may be on a slow network, or be a trap like a named pipe. */
+constexpr auto tool_deadline = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -211,47 +212,62 @@ void Launch::place() {
   }));
 }
 
-void Launch::configure() {
-  // Runs in the worker with the worker's rights: what lies in a home is not for the daemon to read or write.
+void Launch::run(std::vector<std::string> argv, std::string step, Done<int> done) {
   init::Request request;
   request.kind = init::RequestKind::exec;
   request.cwd = "/";
-  request.argv = {names::worker_relay, "configure"};
+  request.argv = std::move(argv);
   request.env = environment(worker_);
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   std::vector<UniqueFd> fds;
   fds.push_back(null.duplicate());
   fds.push_back(null.duplicate());
   fds.push_back(std::move(null));
-  init_.start(std::move(request), std::move(fds), alive_.wrap([this](Result<Stream> stream) {
-    if (failed(stream, "merge the Claude configuration")) {
+  const auto started = [this, step = std::move(step), done = std::move(done)](const Result<Stream>& stream) {
+    if (failed(stream, step)) {
       return;
     }
-    set_deadline(configure_deadline, "merge the Claude configuration: hal9000-mcp configure did not end");
-    init_.wait(stream->id, alive_.wrap([this](Result<int> code) {
+    set_deadline(tool_deadline, step + ": the program for it did not end");
+    init_.wait(stream->id, alive_.wrap([this, step, done](const Result<int>& code) {
       if (!deadline_.armed()) {
         return;  // it came too late: the launch has failed
       }
       deadline_.disarm();
-      if (failed(code, "merge the Claude configuration")) {
-        return;
+      if (!failed(code, step)) {
+        done(*code);
       }
-      if (*code != 0) {
-        worker_.reason = "the MCP servers could not be written into ~/.claude.json; see hal9000-mcp configure";
-        log::warning({{names::field_worker, worker_.id.value}},
-                     "worker {}: hal9000-mcp configure ended with code {}: the owner's .claude.json is left as it is",
-                     worker_.name, *code);
-      }
-      start_main();
     }));
-  }));
+  };
+  init_.start(std::move(request), std::move(fds), alive_.wrap(started));
 }
 
-void Launch::start_main() {
+void Launch::configure() {
+  // Runs in the worker with the worker's rights: what lies in a home is not for the daemon to read or write.
+  run({names::worker_relay, "configure"}, "merge the Claude configuration", [this](const Result<int>& code) {
+    if (*code != 0) {
+      worker_.reason = "the MCP servers could not be written into ~/.claude.json; see hal9000-mcp configure";
+      log::warning({{names::field_worker, worker_.id.value}},
+                   "worker {}: hal9000-mcp configure ended with code {}: the owner's .claude.json is left as it is",
+                   worker_.name, *code);
+    }
+    find_session();
+  });
+}
+
+/** Claude Code refuses to resume what was never said, and to begin what was. */
+void Launch::find_session() {
+  if (worker_.restarts == 0 || !has_session(worker_)) {
+    return start_main(false);
+  }
+  run({"/usr/bin/test", "-s", transcript_of(worker_)}, "look for the conversation",
+      [this](const Result<int>& code) { start_main(*code == 0); });
+}
+
+void Launch::start_main(bool resume) {
   init::Request request;
   request.kind = init::RequestKind::main;
   request.cwd = names::worker_workspace;
-  request.argv = worker_.command;
+  request.argv = session_command(worker_, resume);
   request.env = environment(worker_);
   init_.start(std::move(request), {}, alive_.wrap([this](Result<Stream> stream) {
     if (!failed(stream, "start " + worker_.command.front())) {

@@ -71,10 +71,13 @@ class Launch {
   void prepare();
   void place();
   void configure();
-  void start_main();
+  void find_session();
+  void start_main(bool resume);
   /** True, and the launch ends, if `result` failed or the launch was cancelled. */
   template <class T>
   bool failed(const Result<T>& result, std::string_view step);
+  /** A program of the image or ours that only answers by its exit code. */
+  void run(std::vector<std::string> argv, std::string step, Done<int> done);
   void fail(const Error& error);
   void finish(Result<Worker> result);
   void set_deadline(std::chrono::milliseconds delay, std::string overdue);

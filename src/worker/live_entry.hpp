@@ -1,5 +1,7 @@
 #pragma once
 
+#include "worker/health_policy.hpp"
+#include "worker/idle_policy.hpp"
 #include "worker/live_registry.hpp"
 
 #include <memory>
@@ -25,6 +27,28 @@ namespace hal::worker {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count());
 }
 
+/** What decides whether a worker is made anew (live_registry_health.cpp). */
+struct Health {
+  /** Whoever ends it now was asked to. */
+  bool end_wanted = false;
+  std::optional<process::ExitStatus> command;
+  std::vector<std::chrono::steady_clock::time_point> replaced;
+  /** What is wrong with a worker in state unhealthy. */
+  std::string failure;
+  /** It may get well again before it is replaced: its container runs. */
+  bool curable = false;
+  /** The replacement waits for the engine or the parent. */
+  bool overdue = false;
+  std::unique_ptr<event::Timer> timer;
+};
+
+/** Of a running worker whose profile has an idle timeout (live_registry_idle.cpp). */
+struct Idleness {
+  std::uint64_t since_usec = 0;
+  CpuSample before;
+  std::unique_ptr<event::Timer> timer;
+};
+
 struct LiveRegistry::Entry {
   Worker worker;
   std::unique_ptr<InitChannel> init;
@@ -38,6 +62,10 @@ struct LiveRegistry::Entry {
   /** Removed while it was being made: forget it when the launch has tidied up. */
   bool removed = false;
   bool out_of_memory = false;
+  /** Whom the kernel killed then, if that is known. */
+  std::string memory_victim;
+  /** The last limit that was hit. */
+  std::string limit_note;
   /** What a claim wants other than the warm worker had it. */
   LimitChange limit_change;
   /** Frozen by the engine: runs, but its init cannot answer. */
@@ -50,8 +78,10 @@ struct LiveRegistry::Entry {
   bool replacing = false;
   /** What the launch found worth telling. */
   std::string note;
-  /** How the worker's command ended, once its init has said so. */
+  /** How the worker's command ended, once its init has said so; or why we end it. */
   std::string command_end;
+  Health health;
+  Idleness idle;
   /** The caller's directory until it has been opened. */
   UniqueFd directory;
   std::vector<Done<WorkerId>> spawn_waiters;

@@ -64,12 +64,6 @@ ContainerUsage LiveRegistry::usage(const WorkerId& id) const {
   return found != nullptr && found->worker.pid > 0 ? parts_.usage(found->worker.pid) : ContainerUsage{};
 }
 
-void LiveRegistry::note_activity(const WorkerId& id, std::uint64_t usec) {
-  if (Entry* found = entry(id)) {
-    found->worker.last_activity_usec = std::max(found->worker.last_activity_usec, usec);
-  }
-}
-
 std::string LiveRegistry::records() const {
   return parts_.settings.state_dir + "/worker";
 }
@@ -83,15 +77,7 @@ void LiveRegistry::on_container_event(const ContainerEvent& event) {
     return;  // a launch asks the engine itself
   }
   if (event.kind == ContainerEvent::Kind::out_of_memory) {
-    found->out_of_memory = true;
-    log::warning({{names::field_worker, found->worker.id.value},
-                  {names::field_message_id, names::message_id_worker_out_of_memory}},
-                 "worker {} has reached its limit of {} bytes of memory", found->worker.name,
-                 found->worker.limits.memory_bytes);
-    if (listener_ != nullptr) {
-      listener_->on_limit_hit(found->worker.id, "memory");
-    }
-    return;
+    return on_out_of_memory(*found);
   }
   refresh(found->worker.id, [](const Result<void>&) {});
 }
@@ -129,22 +115,31 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       worker.limits.memory_bytes = info.memory_bytes;
       worker.limits.pids = info.pids;
       worker.limits.cpus = static_cast<double>(info.nano_cpus) / 1e9;
-      entry.paused = info.status == ContainerStatus::paused;
-      if (worker.state != State::stopping && worker.state != State::warm) {
+      const bool resumed = std::exchange(entry.paused, info.status == ContainerStatus::paused) && !entry.paused;
+      const bool waits = worker.state == State::unhealthy && !entry.health.failure.empty();
+      if (worker.state != State::stopping && worker.state != State::warm && !waits) {
         worker.state = State::running;
         check_network(entry);
         worker.reason = remark(entry);
       }
       if (entry.init) {
         entry.init->set_container_pid(info.pid);
+        if (resumed) {
+          entry.init->ask_again();
+        }
       }
       changed(entry);
+      if (info.unhealthy) {
+        sicken(entry, "the image's health check fails");
+      } else if (entry.init && !entry.init->silent()) {
+        cure(entry);
+      }
       break;
     }
     case ContainerStatus::created:
     case ContainerStatus::exited:
     case ContainerStatus::dead: {
-      if (worker.state == State::exited) {
+      if (has_ended(worker.state) || (worker.pid == 0 && !entry.health.failure.empty())) {
         return;
       }
       if (is_unclaimed(worker)) {
@@ -155,11 +150,15 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       }
       std::string reason = entry.command_end;
       if (info.oom_killed || (entry.out_of_memory && info.exit_code == 137)) {
-        reason = fmt::format("out of memory: more than {} bytes were used", worker.limits.memory_bytes);
+        reason = fmt::format("out of memory: more than {} bytes were used{}{}", worker.limits.memory_bytes,
+                             entry.memory_victim.empty() ? "" : "; the kernel killed ", entry.memory_victim);
       } else if (reason.empty()) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
-      ended(entry, State::exited, info.exit_code, std::move(reason));
+      const End end{entry.health.end_wanted, entry.health.command, info.exit_code};
+      if (!recover(entry, end, info.exit_code, reason)) {
+        ended(entry, State::exited, info.exit_code, std::move(reason));
+      }
       break;
     }
   }
@@ -171,7 +170,7 @@ std::string LiveRegistry::remark(const Entry& entry) {
   }
   return entry.cut_off ? "cut off from ChromaDB and the outside, for it runs in the network of a parent that has been "
                          "replaced; it is restarted in the new one when it is quiet, within ten minutes"
-                       : entry.note;
+                       : entry.note + (entry.note.empty() || entry.limit_note.empty() ? "" : "; ") + entry.limit_note;
 }
 
 void LiveRegistry::check_network(Entry& entry) {
@@ -217,10 +216,12 @@ void LiveRegistry::lost_container(Entry& entry) {
     }
     return;
   }
-  if (!has_ended(entry.worker.state)) {
-    ended(entry, State::failed, entry.worker.exit_code, removed);
-  } else {
+  if (has_ended(entry.worker.state)) {
     entry.worker.reason += "; " + removed;  // its exit code is known and stays true
+  } else if (!entry.health.failure.empty()) {
+    entry.worker.pid = 0;  // it is being replaced anyway
+  } else if (!recover(entry, End{entry.health.end_wanted, entry.health.command, {}}, entry.worker.exit_code, removed)) {
+    ended(entry, State::failed, entry.worker.exit_code, removed);
   }
   entry.worker.container = {};
   changed(entry);
@@ -244,6 +245,7 @@ void LiveRegistry::ended(Entry& entry, State state, int exit_code, std::string r
 }
 
 void LiveRegistry::changed(Entry& entry) {
+  follow_idleness(entry);
   if (!entry.worker.generation.empty()) {
     stock_changed();
   }

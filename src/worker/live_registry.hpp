@@ -17,6 +17,8 @@
 
 namespace hal::worker {
 
+struct End;
+
 /**
  * The registry over a real runtime and binder.
  *
@@ -42,6 +44,10 @@ class LiveRegistry final : public Registry, public Stock {
     std::function<ContainerUsage(pid_t)> usage;
     /** Whether the process is in the network of the parent as it is now; also where that cannot be told. */
     std::function<bool(pid_t)> in_parent_network;
+    /** When bytes last went through a terminal of the container with this PID 1; microseconds since the epoch. */
+    std::function<std::uint64_t(pid_t)> terminal_activity = {};
+    /** The process that was last killed for the container's limit of memory, by name; empty if unknown. */
+    std::function<std::string(const ContainerId&)> memory_victim = {};
   };
 
   explicit LiveRegistry(Parts parts);
@@ -53,6 +59,12 @@ class LiveRegistry final : public Registry, public Stock {
   void on_container_event(const ContainerEvent& event);
   /** Another namespace holder runs: workers of its predecessor's network say in their reason that they are cut off. */
   void on_parent_replaced();
+  /** Engine and parent are there: what waits for them to be made anew is. */
+  void on_makeable();
+  /** The worker's programs could not start others, for its limit of tasks; `busiest` is whose they are. */
+  void on_tasks_refused(const WorkerId& id, const std::string& busiest);
+  /** Profiles may say something else of the workers that there are. */
+  void on_profiles_changed();
   /** Those who are cut off, and those who were being made anew when the last daemon ended. */
   [[nodiscard]] std::vector<Stranded> stranded() const;
 
@@ -62,6 +74,7 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] std::vector<const Worker*> all() const override;
   [[nodiscard]] ContainerUsage usage(const WorkerId& id) const override;
   void note_activity(const WorkerId& id, std::uint64_t usec) override;
+  [[nodiscard]] std::uint64_t last_activity(const WorkerId& id) const override;
   [[nodiscard]] Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) override;
 
   void spawn(SpawnRequest request, Done<WorkerId> done) override;
@@ -121,6 +134,7 @@ class LiveRegistry final : public Registry, public Stock {
   void launched(const WorkerId& id, Result<Worker>&& result, const Done<void>& done);
   [[nodiscard]] std::unique_ptr<Launch> new_launch(Entry& entry, Done<Worker> done);
   void finish_spawn(const WorkerId& id, const Result<void>& result);
+  void remake(Entry& entry, std::string reason, Done<void> done);
   void reopen(const WorkerId& id, Done<void> done);
 
   [[nodiscard]] bool warm_would_do(const Worker& asked) const;
@@ -149,6 +163,30 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] static std::string remark(const Entry& entry);
   void check_network(Entry& entry);
   void lost_container(Entry& entry);
+
+  /** Whether it is to be made anew, which then is under way; or was too often, and it has failed. */
+  bool recover(Entry& entry, const End& end, int exit_code, const std::string& failure);
+  void await_replacement(Entry& entry, std::chrono::milliseconds delay);
+  void replace(const WorkerId& id);
+  void replaced(const WorkerId& id, const std::string& failure, const Result<void>& result);
+  void silent(const WorkerId& id, const std::string& what);
+  /** The container runs, and is of no use. */
+  void sicken(Entry& entry, const std::string& failure);
+  /** What ailed it is over, before it was made anew. */
+  void cure(Entry& entry);
+  /** Of an unhealthy worker: nothing is made of it any more. False if its container has still to be stopped. */
+  bool forgo(Entry& entry);
+  [[nodiscard]] bool may_replace(const Worker& worker) const;
+
+  void on_out_of_memory(Entry& entry);
+  void limit_hit(Entry& entry, std::string_view what, std::string_view message_id, const std::string& process,
+                 std::string note);
+
+  [[nodiscard]] std::chrono::microseconds idle_timeout(const Worker& worker) const;
+  void follow_idleness(Entry& entry);
+  void look_at_idleness(const WorkerId& id);
+
+  void start_program(const WorkerId& id, ExecRequest request, Done<Stream> done);
   void run_tool(Entry& entry, std::vector<std::string> argv, std::size_t max_output, Done<std::string> done);
 
   void changed(Entry& entry);

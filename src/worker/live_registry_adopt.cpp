@@ -83,8 +83,6 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
     if (adopted.interrupted) {  // and the record goes on saying so, until it is begun again
       adopted.worker.state = State::failed;
       adopted.worker.reason = "its restart was cut short by the end of hal9000d";
-    } else if (!has_ended(adopted.worker.state)) {
-      ended(adopted, State::failed, adopted.worker.exit_code, "its container was removed from outside");
     }
   } else if (runs(info.status)) {
     if (const auto opened = open_init_channel(adopted); !opened) {
@@ -95,6 +93,9 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
   adopted.announced = true;
   if (listener_ != nullptr) {
     listener_->on_worker_added(adopted.worker);
+  }
+  if (info.id.value.empty() && !has_ended(adopted.worker.state)) {
+    lost_container(adopted);
   }
 }
 

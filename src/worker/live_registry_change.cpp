@@ -10,17 +10,33 @@
 
 namespace hal::worker {
 
+namespace {
+
+/** The signals PID 1 of a worker heeds. */
+bool ends_a_worker(std::string_view signal) {
+  signal.remove_prefix(signal.starts_with("SIG") ? 3 : 0);
+  return signal == "KILL" || signal == "9" || signal == "TERM" || signal == "15";
+}
+
+}  // namespace
+
 void LiveRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) {
-  Entry* found = running(id, done);
-  if (found == nullptr) {
+  Entry* found = entry(id);
+  const bool unhealthy = found != nullptr && found->announced && found->worker.state == State::unhealthy;
+  if (unhealthy && forgo(*found)) {
+    return answer(std::move(done), Result<void>());
+  }
+  if (!unhealthy && (found = running(id, done)) == nullptr) {
     return;
   }
+  found->health.end_wanted = true;
   found->worker.state = State::stopping;
   changed(*found);
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(timeout);
   const auto stopped = [this, id, done = std::move(done)](Result<void> result) {
     if (Entry* now = entry(id); !result && now != nullptr && now->worker.state == State::stopping) {
       now->worker.state = State::running;  // the engine will tell if that is wrong
+      now->health.end_wanted = false;
       changed(*now);
       return done(result.error());
     }
@@ -31,7 +47,14 @@ void LiveRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, D
 
 void LiveRegistry::kill(const WorkerId& id, std::string signal, Done<void> done) {
   if (Entry* found = running(id, done)) {
-    parts_.runtime.kill(found->worker.container, signal, std::move(done));
+    found->health.end_wanted = found->health.end_wanted || ends_a_worker(signal);
+    const auto sent = [this, id, done = std::move(done)](const Result<void>& result) {
+      if (Entry* now = entry(id); now != nullptr && !result) {
+        now->health.end_wanted = false;
+      }
+      done(result);
+    };
+    parts_.runtime.kill(found->worker.container, signal, alive_.wrap(sent));
   }
 }
 
@@ -56,6 +79,8 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
     return answer(std::move(done), forgotten);
   }
   const State before = found->worker.state;
+  found->health.timer.reset();
+  found->health.end_wanted = true;
   if (!has_ended(before)) {
     found->worker.state = State::stopping;
     changed(*found);
@@ -65,7 +90,9 @@ void LiveRegistry::remove(const WorkerId& id, Done<void> done) {
     if (!result && now != nullptr) {
       if (now->worker.state == State::stopping) {
         now->worker.state = before;  // the engine will tell if that is wrong
+        now->health.overdue = before == State::unhealthy;
       }
+      now->health.end_wanted = false;
       (void)save_record(records(), now->worker);
       changed(*now);
     } else if (result) {
@@ -93,15 +120,22 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   if (const auto possible = check_makeable(found->worker); !possible) {
     return answer(std::move(done), possible);  // while there still is something to keep
   }
-  found->worker.state = State::creating;
-  found->worker.reason = "restarting";
-  ++found->worker.restarts;
-  found->replacing = true;
-  found->interrupted = false;
-  (void)save_record(records(), found->worker);
-  changed(*found);
+  found->health.replaced.clear();
+  remake(*found, "restarting", std::move(done));
+}
+
+void LiveRegistry::remake(Entry& entry, std::string reason, Done<void> done) {
+  const WorkerId id = entry.worker.id;
+  entry.worker.state = State::creating;
+  entry.worker.reason = std::move(reason);
+  ++entry.worker.restarts;
+  entry.replacing = true;
+  entry.interrupted = false;
+  entry.health.timer.reset();
+  (void)save_record(records(), entry.worker);
+  changed(entry);
   const auto removed = [this, id, done = std::move(done)](Result<void> result) {
-    Entry* now = entry(id);
+    Entry* now = this->entry(id);
     if (now == nullptr) {
       return done(Error{Errc::not_found, "the worker was removed"});
     }
@@ -119,13 +153,18 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
     now->worker.generation.clear();
     now->out_of_memory = now->paused = now->cut_off = false;
     now->note.clear();
+    now->limit_note.clear();
+    now->memory_victim.clear();
     now->command_end.clear();
+    auto replaced = std::move(now->health.replaced);
+    now->health = Health();
+    now->health.replaced = std::move(replaced);
     reopen(id, done);
   };
-  if (found->worker.container.value.empty()) {
+  if (entry.worker.container.value.empty()) {
     answer(Done<void>(alive_.wrap(removed)), Result<void>());
   } else {
-    parts_.runtime.remove(found->worker.container, true, alive_.wrap(removed));
+    parts_.runtime.remove(entry.worker.container, true, alive_.wrap(removed));
   }
 }
 

@@ -84,6 +84,7 @@ void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string ter
   if (found == nullptr) {
     return;
   }
+  note_activity(id, now_usec());
   const bool known = std::find(known_terminals.begin(), known_terminals.end(), term) != known_terminals.end();
   init::Request request;
   request.kind = init::RequestKind::exec;
@@ -97,6 +98,11 @@ void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string ter
 }
 
 void LiveRegistry::exec(const WorkerId& id, ExecRequest request, Done<Stream> done) {
+  note_activity(id, now_usec());
+  start_program(id, std::move(request), std::move(done));
+}
+
+void LiveRegistry::start_program(const WorkerId& id, ExecRequest request, Done<Stream> done) {
   Entry* found = awake(id, done);
   if (found == nullptr) {
     return;
@@ -178,7 +184,7 @@ void LiveRegistry::run_tool(Entry& entry, std::vector<std::string> argv, std::si
     };
     readers_.emplace(serial, std::make_unique<OutputReader>(parts_.loop, std::move(stream->fd), max_output, read));
   };
-  exec(id, std::move(request), alive_.wrap(started));
+  start_program(id, std::move(request), alive_.wrap(started));
 }
 
 void LiveRegistry::send(const WorkerId& id, std::string text, Done<void> done) {
@@ -189,6 +195,7 @@ void LiveRegistry::send(const WorkerId& id, std::string text, Done<void> done) {
   if (text.empty() || text.size() > send_bytes) {
     return answer(std::move(done), Result<void>(Error{Errc::invalid_argument, "text: must have 1 byte to 64 KiB"}));
   }
+  note_activity(id, now_usec());
   run_tool(*found, tmux({"send-keys", "-t", "main", "-l", "--", text}), 4096,
            [done = std::move(done)](const Result<std::string>& output) {
              done(output ? Result<void>() : Result<void>(output.error()));

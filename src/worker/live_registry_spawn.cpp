@@ -322,6 +322,13 @@ Result<void> LiveRegistry::open_init_channel(Entry& entry) {
                                       Entry* found = this->entry(id);
                                       if (found != nullptr && found->worker.state == State::running) {
                                         found->command_end = "the command " + status.describe();
+                                        found->health.command = status;
+                                      }
+                                    },
+                                    [this, id](const std::string& what) { silent(id, what); },
+                                    [this, id] {
+                                      if (Entry* found = this->entry(id)) {
+                                        cure(*found);
                                       }
                                     }});
   if (!channel) {

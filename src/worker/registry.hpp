@@ -55,6 +55,8 @@ class Registry {
 
   /** The worker used its MCP servers at this time (microseconds since the epoch). Tells no listener. */
   virtual void note_activity(const WorkerId& id, std::uint64_t usec) = 0;
+  /** The latest of that, of what was asked of it here, and of bytes on its terminals; microseconds since the epoch. */
+  [[nodiscard]] virtual std::uint64_t last_activity(const WorkerId& id) const = 0;
   /** A new listening socket in place of the worker's old one, for a gateway that has lost it. */
   [[nodiscard]] virtual Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) = 0;
 

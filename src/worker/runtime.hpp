@@ -71,6 +71,8 @@ struct ContainerInfo {
   /** Meaningful once it has ended. */
   int exit_code = 0;
   bool oom_killed = false;
+  /** The image's own health check fails; false where it has none. */
+  bool unhealthy = false;
   std::uint64_t memory_bytes = 0;
   std::uint64_t nano_cpus = 0;
   std::uint64_t pids = 0;
@@ -78,7 +80,7 @@ struct ContainerInfo {
 
 /** Something that happened to one of our containers. */
 struct ContainerEvent {
-  enum class Kind { created, started, died, out_of_memory, removed, paused, resumed };
+  enum class Kind { created, started, died, out_of_memory, removed, paused, resumed, health };
   Kind kind;
   ContainerId id;
   std::map<std::string, std::string> labels;

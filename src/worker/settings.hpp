@@ -19,6 +19,10 @@ struct Profile {
   std::map<std::string, std::string> env;
   Limits limits;
   policy::Grant grant;
+  /** A worker that fails is made anew (health_policy.hpp). */
+  bool restart_on_failure = true;
+  /** A claimed or spawned worker of it that is idle for so long (idle_policy.hpp) is stopped; 0: never. */
+  std::chrono::microseconds idle_timeout{0};
 };
 
 /** How many warm workers are kept, unless the pool was told otherwise later. */

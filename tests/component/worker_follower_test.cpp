@@ -86,6 +86,7 @@ TEST_F(FollowerFixture, WhatIsInUseFollowsWhenItIsNotAnyMore) {
   registry->exec(id, std::move(request), [&program](Result<worker::Stream> result) { program = std::move(result); });
   ASSERT_TRUE(run_until(loop, [&program] { return program.has_value(); }));
   ASSERT_TRUE(*program);
+  init_stays_running = false;  // of those that come after it
   replace_parent();
   EXPECT_TRUE(stays(id));
   init::Record record;

@@ -1,3 +1,4 @@
+#include "worker/claude_session.hpp"
 #include "worker_support.hpp"
 
 #include <gtest/gtest.h>
@@ -22,7 +23,7 @@ TEST_F(RegistryFixture, SpawnRunsTheCommandInTheProject) {
   ASSERT_EQ(inits.at(0)->requests.size(), 2U);
   EXPECT_EQ(inits[0]->requests[0].argv, (std::vector<std::string>{"/usr/local/bin/hal9000-mcp", "configure"}));
   EXPECT_EQ(inits[0]->requests[1].kind, init::RequestKind::main);
-  EXPECT_EQ(inits[0]->requests[1].argv, std::vector<std::string>{"claude"});
+  EXPECT_EQ(inits[0]->requests[1].argv, worker::session_command(*worker, false));
   EXPECT_EQ(inits[0]->requests[1].cwd, "/workspace");
   EXPECT_EQ(recorder.sockets.size(), 1U);
 }
@@ -179,10 +180,11 @@ TEST_F(RegistryFixture, StatesFollowWhatBecomesOfTheContainer) {
   };
   const Case cases[] = {
       {[this](const ContainerId& id) { runtime.die(id, 3); }, State::exited, 3, "code 3"},
-      {[this](const ContainerId& id) { runtime.die(id, 137); }, State::exited, 137, "code 137"},
+      {[this](const ContainerId& id) { runtime.die(id, 143); }, State::exited, 143, "code 143"},
       {[this](const ContainerId& id) { runtime.die(id, 137, true); }, State::exited, 137, "out of memory"},
       {[this](const ContainerId& id) { runtime.vanish(id); }, State::failed, 0, "removed from outside"},
   };
+  settings.profiles["base"].restart_on_failure = false;
   int serial = 0;
   for (const auto& one : cases) {
     const auto id = spawn("/srv/p" + std::to_string(serial++));
@@ -199,6 +201,7 @@ TEST_F(RegistryFixture, StatesFollowWhatBecomesOfTheContainer) {
 }
 
 TEST_F(RegistryFixture, ARestartedDaemonTakesUpWhatRunsAndRemovesWhatNobodyKnows) {
+  settings.profiles["base"].restart_on_failure = false;
   const auto running = spawn("/srv/a");
   const auto dead = spawn("/srv/b");
   const auto lost = spawn("/srv/c");

@@ -96,6 +96,11 @@ class FakeInit {
   std::vector<init::Request> requests;
   /** Programs run on instead of ending at once; the merge of the configuration ends all the same. */
   bool stays_running = false;
+  /** Answers nothing. */
+  bool mute = false;
+  /** Answers pings only. */
+  bool starts_nothing = false;
+  int pings = 0;
   bool closed = false;
 
  private:
@@ -103,6 +108,14 @@ class FakeInit {
     const auto request = *init::decode_request(message.bytes);
     init::Record record;
     record.id = request.id;
+    if (request.kind == init::RequestKind::ping && !mute) {
+      ++pings;
+      record.kind = init::RecordKind::pong;
+      return send(record);
+    }
+    if (mute || starts_nothing) {
+      return;
+    }
     if (request.kind == init::RequestKind::prepare) {
       record.kind = prepare_error == 0 ? init::RecordKind::prepared : init::RecordKind::failed;
       record.error = prepare_error;
@@ -183,10 +196,10 @@ struct RegistryFixture : public ::testing::Test {
   /** A new registry over the same engine and folders, as after a crash of the daemon. */
   void restart_daemon() {
     registry.reset();
-    registry = std::make_unique<worker::LiveRegistry>(
-        worker::LiveRegistry::Parts{loop, runtime, binder, settings, [this] { return parent; },
-                                    [] { return std::vector<std::string>{"memory-bank"}; },
-                                    [this](pid_t) { return usage_now; }, [this](pid_t) { return in_parent_network; }});
+    registry = std::make_unique<worker::LiveRegistry>(worker::LiveRegistry::Parts{
+        loop, runtime, binder, settings, [this] { return parent; },
+        [] { return std::vector<std::string>{"memory-bank"}; }, [this](pid_t) { return usage_now; },
+        [this](pid_t) { return in_parent_network; }, [this](pid_t) { return terminal_activity; }});
     registry->set_listener(&recorder);
     forwarder.registry = registry.get();
     runtime.set_listener(&forwarder);
@@ -235,6 +248,7 @@ struct RegistryFixture : public ::testing::Test {
   Forwarder forwarder;
   bool in_parent_network = true;
   worker::ContainerUsage usage_now;
+  std::uint64_t terminal_activity = 0;
   bool connect_init = true;
   int init_prepare_error = 0;
   std::map<std::string, int> init_failures;

@@ -130,7 +130,7 @@ def test_what_is_gone_leaves_no_descriptor_behind(system, spawn):
     assert all(now > then for now, then in zip(held, before))
     system.claudy("restart", names[0])
     system.docker("kill", system.show(names[1])["container_id"])
-    system.until_state(names[1], "exited")
+    wait_until("it is made anew", lambda: (one := system.show(names[1]))["restarts"] == 1 and one["state"] == "running")
     system.claudy("rm", *names)
     wait_until("the descriptors to go", lambda: descriptors(*processes) == before)
 

@@ -236,11 +236,6 @@ def test_the_commands_exit_code_is_the_workers(system, project):
     system.claudy("rm", "ends")
 
 
-def test_a_killed_container_is_seen(system, worker):
-    system.docker("kill", system.show(worker)["container_id"])
-    assert system.until_state(worker, "exited")["exit_code"] == 137
-
-
 def test_running_out_of_memory_is_told(system, project):
     system.claudy("spawn", project, "--name", "hungry", "--memory", "64M", "--", "sh", "-c", "read line; tail -c 200M /dev/zero | tail; exit 1")
     container = system.show("hungry")["container_id"]
@@ -248,15 +243,6 @@ def test_running_out_of_memory_is_told(system, project):
     wait_until("the kernel to act", lambda: json.loads(system.docker("inspect", container))[0]["State"]["OOMKilled"] or system.show("hungry")["state"] == "exited")
     assert "out of memory" in system.until_state("hungry", "exited")["reason"]
     system.claudy("rm", "hungry")
-
-
-def test_a_container_removed_behind_our_back_is_told_and_can_be_restarted(system, worker):
-    system.docker("rm", "--force", system.show(worker)["container_id"])
-    ended = wait_until("its end", lambda: "removed from outside" in (one := system.show(worker))["reason"] and one)
-    assert ended["state"] in ("exited", "failed")  # whether its death was seen before its removal is the engine's to say
-    system.claudy("restart", worker)
-    assert system.show(worker)["state"] == "running"
-    assert system.claudy("exec", worker, "--", "cat", "/workspace/README.md") == "a sample\n"
 
 
 def test_stop_and_remove_leave_nothing(system, project):

@@ -84,6 +84,10 @@ void FakeRegistry::note_activity(const WorkerId& id, std::uint64_t usec) {
   workers_.at(id).last_activity_usec = usec;
 }
 
+std::uint64_t FakeRegistry::last_activity(const WorkerId& id) const {
+  return workers_.at(id).last_activity_usec;
+}
+
 Result<UniqueFd> FakeRegistry::reopen_gateway_socket(const WorkerId&) {
   return Error{Errc::unavailable, "a fake has no sockets"};
 }

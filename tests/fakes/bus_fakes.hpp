@@ -73,6 +73,7 @@ class FakeRegistry : public worker::Registry {
   [[nodiscard]] std::vector<const worker::Worker*> all() const override;
   [[nodiscard]] worker::ContainerUsage usage(const WorkerId& id) const override;
   void note_activity(const WorkerId& id, std::uint64_t usec) override;
+  [[nodiscard]] std::uint64_t last_activity(const WorkerId& id) const override;
   [[nodiscard]] Result<UniqueFd> reopen_gateway_socket(const WorkerId& id) override;
 
   void spawn(worker::SpawnRequest request, Done<WorkerId> done) override;

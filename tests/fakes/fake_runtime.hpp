@@ -54,6 +54,11 @@ class FakeRuntime : public worker::Runtime {
     }
     tell(worker::ContainerEvent::Kind::died, container);
   }
+  /** What the image's health check says. */
+  void check_health(const ContainerId& id, bool healthy) {
+    containers.at(id).unhealthy = !healthy;
+    tell(worker::ContainerEvent::Kind::health, containers.at(id));
+  }
   /** Somebody else removes the container. */
   void vanish(const ContainerId& id) {
     const auto node = containers.extract(id);

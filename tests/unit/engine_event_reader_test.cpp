@@ -17,8 +17,9 @@ std::string line(std::string_view action, std::string_view attributes = R"("org.
 
 TEST(EventReader, reads_each_kind) {
   const std::pair<std::string_view, Kind> kinds[] = {
-      {"create", Kind::created},  {"start", Kind::started},  {"die", Kind::died},     {"oom", Kind::out_of_memory},
-      {"destroy", Kind::removed}, {"remove", Kind::removed}, {"pause", Kind::paused}, {"unpause", Kind::resumed}};
+      {"create", Kind::created},    {"start", Kind::started},   {"die", Kind::died},
+      {"oom", Kind::out_of_memory}, {"destroy", Kind::removed}, {"remove", Kind::removed},
+      {"pause", Kind::paused},      {"unpause", Kind::resumed}, {"health_status: unhealthy", Kind::health}};
   for (const auto& [action, kind] : kinds) {
     const auto event = read_event(line(action));
     ASSERT_TRUE(event && *event) << action;

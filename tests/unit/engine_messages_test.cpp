@@ -123,7 +123,7 @@ TEST(EngineRequests, filters_survive_any_value) {
 
 TEST(EngineAnswers, inspect_is_read) {
   const auto answer = read_inspect(R"({"Id":"c1","Name":"/worker",
-      "State":{"Status":"exited","Pid":0,"ExitCode":137,"OOMKilled":true},
+      "State":{"Status":"exited","Pid":0,"ExitCode":137,"OOMKilled":true,"Health":{"Status":"unhealthy"}},
       "Config":{"Image":"img:1","Labels":{"a":"b"},"Tty":true},
       "HostConfig":{"Memory":5,"NanoCpus":6,"PidsLimit":null}})");
   ASSERT_TRUE(answer) << answer.error().message;
@@ -134,6 +134,7 @@ TEST(EngineAnswers, inspect_is_read) {
   EXPECT_EQ(answer->info.status, ContainerStatus::exited);
   EXPECT_EQ(answer->info.exit_code, 137);
   EXPECT_TRUE(answer->info.oom_killed);
+  EXPECT_TRUE(answer->info.unhealthy);
   EXPECT_EQ(answer->info.memory_bytes, 5U);
   EXPECT_EQ(answer->info.nano_cpus, 6U);
   EXPECT_EQ(answer->info.pids, 0U);

@@ -1,8 +1,12 @@
+#include "host/kernel_log.hpp"
 #include "host/slice.hpp"
+#include "host/terminals.hpp"
 #include "host/unit_message.hpp"
 #include "host/unit_names.hpp"
 #include "host/usage.hpp"
 
+#include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -106,6 +110,53 @@ TEST(Usage, of_this_process_is_not_nothing_and_of_none_is) {
     GTEST_SKIP() << "no control groups here";
   }
   EXPECT_GT(reader.read(::getpid()).cpu_nanoseconds, 0U);
+}
+
+std::string oom_line(const std::string& container, const std::string& task) {
+  return "<6>[22374.525353] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=" + container +
+         ",mems_allowed=0,oom_memcg=/docker/" + container + ",task_memcg=/docker/" + container + ",task=" + task +
+         ",pid=9895,uid=1000\n<3>[22374.525375] Memory cgroup out of memory: Killed process 9895 (" + task + ")\n";
+}
+
+TEST(KernelLog, NamesTheLastVictimOfAContainer) {
+  const struct {
+    const char* what;
+    std::string log;
+    std::string victim;
+  } cases[] = {
+      {"nothing", "", ""},
+      {"one", oom_line("c1", "tail"), "tail"},
+      {"the last of many", oom_line("c1", "tail") + oom_line("c1", "node") + oom_line("c2", "cat"), "node"},
+      {"another's", oom_line("c2", "tail"), ""},
+      {"with a comma", oom_line("c1", "a,b"), "a,b"},
+      {"like the kernel's words", oom_line("c1", ",pid=1,task="), ",pid=1,task="},
+      {"not to be printed", oom_line("c1", "a\033[2J"), "a\\x1b[2J"},
+      {"cut off before", oom_line("c1", "tail").substr(150), ""},
+      {"cut off behind", oom_line("c1", "tail").substr(0, oom_line("c1", "tail").find(",pid=")), ""},
+      {"of the whole host", "oom-kill:constraint=CONSTRAINT_NONE,global_oom,task_memcg=/docker/c1,task=x,pid=1,uid=0",
+       "x"},
+  };
+  for (const auto& one : cases) {
+    EXPECT_EQ(memory_victim(one.log, "c1"), one.victim) << one.what;
+  }
+  EXPECT_EQ(memory_victim(oom_line("c1", "tail"), ""), "");
+}
+
+TEST(Terminals, TellWhenTheyWereUsed) {
+  const auto before = static_cast<std::uint64_t>(::time(nullptr) - 9) * 1'000'000;  // they are told to 8 s
+  const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_GE(master, 0);
+  ASSERT_EQ(::grantpt(master), 0);
+  ASSERT_EQ(::unlockpt(master), 0);
+  EXPECT_GE(last_terminal_activity(::getpid()), before);
+  ::close(master);
+  EXPECT_EQ(last_terminal_activity(0), 0U);
+}
+
+TEST(UsageReader, NamesTheProgramWithTheMostTasks) {
+  const UsageReader reader;
+  EXPECT_NE(reader.busiest_program(::getpid()), "");
+  EXPECT_EQ(reader.busiest_program(0), "");
 }
 
 }  // namespace

@@ -51,7 +51,10 @@ TEST(InitProtocol, requests_survive_the_way) {
   resize.id = ExecId{~std::uint64_t{0}};
   resize.rows = 65535;
   resize.columns = 1;
-  for (const auto& request : {exec_request(), main, prepare, signal, resize}) {
+  Request ping;
+  ping.kind = RequestKind::ping;
+  ping.id = ExecId{9};
+  for (const auto& request : {exec_request(), main, prepare, signal, resize, ping}) {
     const auto datagram = encode(request);
     ASSERT_TRUE(datagram) << datagram.error().message;
     const auto decoded = decode_request(*datagram);
@@ -210,7 +213,7 @@ TEST(InitProtocol, decode_refuses_malformed_records) {
   ASSERT_TRUE(decode_record(encode(good)));
   const std::function<void(Record&)> changes[] = {
       [](Record& r) { r.kind = static_cast<RecordKind>(0); },
-      [](Record& r) { r.kind = static_cast<RecordKind>(8); },
+      [](Record& r) { r.kind = static_cast<RecordKind>(9); },
       [](Record& r) { r.version = 2; },
       [](Record& r) { r.flags = 4; },
       [](Record& r) { r.id = ExecId{0}; },
