@@ -89,9 +89,13 @@ bool Follower::watch(const Stranded& worker, Time now) {
 
 void Follower::follow(const WorkerId& id) {
   const auto* worker = parts_.registry.find(id);
-  log::notice({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_follows}},
-              "worker {} is made anew in the network of the parent, which was replaced",
-              worker != nullptr ? worker->name : id.value);
+  const auto called = worker != nullptr ? worker->name : id.value;
+  if (worker != nullptr && worker->state == State::failed) {
+    log::notice({{names::field_worker, id.value}}, "worker {} is made anew: its last restart was not finished", called);
+  } else {
+    log::notice({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_follows}},
+                "worker {} is made anew in the network of the parent, which was replaced", called);
+  }
   following_ = true;
   watches_.erase(id);
   parts_.registry.restart(id, alive_.wrap([this, id](const Result<void>& result) { followed(id, result); }));

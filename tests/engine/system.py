@@ -6,6 +6,10 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
+import uuid
+from contextlib import contextmanager
 
 from conftest import ROOT, run, wait_until
 
@@ -169,3 +173,36 @@ def held(system):
         "mounts": len(mountinfo("self").splitlines()),
         **{key: len(value) for key, value in system.left_behind().items()},
     }
+
+
+@contextmanager
+def fresh_system(engine_host, mcp_servers=None, **options):
+    """A system with a folder and an instance of its own, not started yet; nothing of it is left afterwards."""
+    # Not pytest's folder, which only root can enter: gateway and MCP servers run as users of their own.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-system-", dir="/var/tmp"))
+    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", mcp_servers or {}, **options)
+    try:
+        yield system
+    finally:
+        system.close()
+        print(system.log.read_text())  # shown by pytest where a test failed
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def played_model(system, steps, folder):
+    """The model's stand-in in the workers' network; gives what `claudy exec` needs for a Claude Code to ask it."""
+    script, record = folder / "script.json", folder / "record.jsonl"
+    script.write_text(json.dumps(steps))
+    holder = system.docker("inspect", "--format", "{{.State.Pid}}", *system.containers("parent")).strip()
+    model = subprocess.Popen(
+        ["nsenter", "-n", "-t", holder, sys.executable, ROOT / "tests/fakes/messages_api.py", "--script", script, "--record", record],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        port = model.stdout.readline().split()[-1]
+        yield ["--env", f"ANTHROPIC_BASE_URL=http://127.0.0.1:{port}", "--env", "ANTHROPIC_API_KEY=sk-test-not-a-key"]
+    finally:
+        model.terminate()
+        model.wait(10)

@@ -2,16 +2,13 @@
 
 import json
 import os
-import pathlib
-import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
 
 import pytest
 from conftest import run, wait_until
-from system import System
+from system import fresh_system
 
 PROFILES = """
 [profile.idle]
@@ -28,16 +25,10 @@ restart = "no"
 
 @pytest.fixture(scope="module")
 def system(engine_host, build_images):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-health-", dir="/var/tmp"))
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", {})
-    (system.config / "conf.d/profiles.toml").write_text(PROFILES)
-    try:
+    with fresh_system(engine_host) as system:
+        (system.config / "conf.d/profiles.toml").write_text(PROFILES)
         system.start()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -4,15 +4,13 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
 
 import pytest
 from conftest import ROOT, TEST_DIR, run
-from system import BUILD, CLAUDY, System
+from system import BUILD, CLAUDY, fresh_system
 
 SERVERS = ("chroma", "everything", "filesystem", "memory-bank", "sequential-thinking")
 
@@ -26,19 +24,13 @@ def installed(folder):
 @pytest.fixture(scope="module")
 def system(engine_host, build_images, mcp_servers):
     packages = installed("mcp_servers")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-system-", dir="/var/tmp"))
     # ${STATE_DIRECTORY} is a server's own, and the only place it is sure to be able to write to.
     everything = {"command": "node", "args": [str(packages / ".bin/mcp-server-everything")]}
     filesystem = {"command": "node", "args": [str(packages / ".bin/mcp-server-filesystem"), "${STATE_DIRECTORY}"]}
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", {**mcp_servers, "everything": everything, "filesystem": filesystem})
-    try:
+    with fresh_system(engine_host, {**mcp_servers, "everything": everything, "filesystem": filesystem}) as system:
         system.start()
         system.until_parent_runs()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 class Worker:

@@ -3,30 +3,22 @@
 import json
 import os
 import pathlib
-import shutil
 import signal
-import tempfile
 import uuid
 
 import pytest
 from conftest import run, wait_until
-from system import System
+from system import fresh_system
 
 HELLO = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "curl", "version": "1"}}}
 
 
 @pytest.fixture(scope="module")
 def system(engine_host, build_images, mcp_servers):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-network-", dir="/var/tmp"))
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", {"memory-bank": mcp_servers["memory-bank"]})
-    try:
+    with fresh_system(engine_host, {"memory-bank": mcp_servers["memory-bank"]}) as system:
         system.start()
         system.until_parent_runs()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import json
 import os
 import pathlib
 import random
-import shutil
 import subprocess
-import tempfile
 import time
 import uuid
 
@@ -16,23 +14,17 @@ import pytest
 from conftest import run, wait_until
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
-from system import BUILD, System, held, mounted, mountinfo
+from system import fresh_system, held, mounted, mountinfo
 
 POOL = 3
 
 
 @pytest.fixture(scope="module")
 def system(engine_host, build_images, mcp_servers):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-pool-", dir="/var/tmp"))
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", mcp_servers, pool=(POOL, POOL))
-    try:
+    with fresh_system(engine_host, mcp_servers, pool=(POOL, POOL)) as system:
         system.start()
         system.until_parent_runs()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -2,16 +2,11 @@
 
 import json
 import os
-import pathlib
-import shutil
-import subprocess
-import sys
-import tempfile
 import uuid
 
 import pytest
 from conftest import ROOT, run
-from system import System
+from system import System, fresh_system
 
 # How the program is built and run, a look at the other tools of the profile, and what must come of it.
 PROFILES = {
@@ -29,16 +24,10 @@ HELLO = {
 def system(engine_host, build_images):
     for profile in PROFILES:
         build_images("--only", f"worker-{profile}")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-system-", dir="/var/tmp"))
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", {})
-    try:
+    with fresh_system(engine_host) as system:
         system.start()
         system.until_parent_runs()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -62,30 +51,18 @@ def test_a_turn_edits_a_file_and_runs_git_and_a_compiler(system, project, tmp_pa
         {"tool": "Bash", "input": {"command": git}, "expect": expected},
         {"text": "done", "expect": "first"},
     ]
-    folder = tmp_path_factory.mktemp("model")
-    script, record = folder / "script.json", folder / "record.jsonl"
-    script.write_text(json.dumps(steps))
-    holder = system.docker("inspect", "--format", "{{.State.Pid}}", *system.containers("parent")).strip()
-    model = subprocess.Popen(
-        ["nsenter", "-n", "-t", holder, sys.executable, ROOT / "tests/fakes/messages_api.py", "--script", script, "--record", record],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
     name = f"turn-{profile}"
     system.claudy("spawn", project, "--name", name, "--profile", profile, "--", "sleep", "infinity")
     try:
-        port = model.stdout.readline().split()[-1]
-        environment = ["--env", f"ANTHROPIC_BASE_URL=http://127.0.0.1:{port}", "--env", "ANTHROPIC_API_KEY=sk-test-not-a-key"]
-        answer = system.claudy(
-            "exec", *environment, name, "--", "claude", "-p", "do it", "--output-format", "json",
-            "--allowedTools", "Read,Edit,Bash", timeout=180,
-        )  # fmt: skip
+        with played_model(system, steps, tmp_path_factory.mktemp("model")) as environment:
+            answer = system.claudy(
+                "exec", *environment, name, "--", "claude", "-p", "do it", "--output-format", "json",
+                "--allowedTools", "Read,Edit,Bash", timeout=180,
+            )  # fmt: skip
         assert json.loads(answer)["result"] == "done", answer
         assert greeting in (project / source).read_text()
         assert run("git", "-c", "safe.directory=*", "-C", project, "log", "--format=%s").strip() == "first"
     finally:
-        model.terminate()
-        model.wait(10)
         system.claudy("rm", name)
 
 

@@ -2,13 +2,11 @@
 
 import os
 import pathlib
-import shutil
-import tempfile
 import uuid
 
 import pytest
 from conftest import wait_until
-from system import System
+from system import fresh_system
 
 BUSY = 6
 # Keeps what it is told to by its first line in memory, then sleeps.
@@ -17,16 +15,10 @@ KEEPS_MEMORY = "read bytes; kept=$(head -c $bytes /dev/zero | tr '\\0' x); echo 
 
 @pytest.fixture(scope="module")
 def system(engine_host, build_images):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-slices-", dir="/var/tmp"))
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", {})
-    try:
+    with fresh_system(engine_host) as system:
         system.start()
         system.until_parent_runs()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -4,33 +4,23 @@ import json
 import os
 import pathlib
 import select
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import uuid
 
 import pytest
 from conftest import ROOT, run, wait_until
-from system import BUILD, CLAUDY, System
+from system import BUILD, CLAUDY, fresh_system, played_model
 
 SERVERS = ("chroma", "memory-bank", "sequential-thinking")
 
 
 @pytest.fixture(scope="module")
 def system(engine_host, build_images, mcp_servers):
-    # Not pytest's folder, which only root can enter: gateway and MCP servers run as users of their own.
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-system-", dir="/var/tmp"))
-    system = System(folder, engine_host, f"test-{uuid.uuid4().hex[:6]}", mcp_servers)
-    try:
+    with fresh_system(engine_host, mcp_servers) as system:
         system.start()
         system.until_parent_runs()
         yield system
-    finally:
-        system.close()
-        print(system.log.read_text())  # shown by pytest where a test failed
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -88,24 +78,11 @@ def test_a_turn_of_claude_code_uses_all_three_servers(system, worker, tmp_path):
         {"tool": "mcp__chroma__chroma_query_documents", "input": query},
         {"text": f"done {marker}", "expect": "Discovery"},
     ]
-    script, record = tmp_path / "script.json", tmp_path / "record.jsonl"
-    script.write_text(json.dumps(steps))
-    holder = system.docker("inspect", "--format", "{{.State.Pid}}", *system.containers("parent")).strip()
-    model = subprocess.Popen(
-        ["nsenter", "-n", "-t", holder, sys.executable, ROOT / "tests/fakes/messages_api.py", "--script", script, "--record", record],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        port = model.stdout.readline().split()[-1]
-        environment = ["--env", f"ANTHROPIC_BASE_URL=http://127.0.0.1:{port}", "--env", "ANTHROPIC_API_KEY=sk-test-not-a-key"]
+    with played_model(system, steps, tmp_path) as environment:
         answer = system.claudy(
             "exec", *environment, worker, "--", "claude", "-p", "do it", "--output-format", "json",
             "--allowedTools", "mcp__sequential-thinking,mcp__memory-bank,mcp__chroma", timeout=180,
-        )
-    finally:
-        model.terminate()
-        model.wait(10)
+        )  # fmt: skip
     assert json.loads(answer)["result"] == f"done {marker}", answer
     assert marker in (system.state / "server/memory-bank/engine-suite/note.md").read_text()
 
