@@ -5,8 +5,8 @@ import os
 import uuid
 
 import pytest
-from conftest import ROOT, run
-from system import System, fresh_system
+from conftest import run
+from system import fresh_system, played_model
 
 # How the program is built and run, a look at the other tools of the profile, and what must come of it.
 PROFILES = {

@@ -9,7 +9,7 @@ import subprocess
 import uuid
 
 import pytest
-from conftest import ROOT, run, wait_until
+from conftest import run, wait_until
 from system import BUILD, CLAUDY, fresh_system, played_model
 
 SERVERS = ("chroma", "memory-bank", "sequential-thinking")

@@ -108,7 +108,7 @@ def test_show_knows_id_and_name(stage, worker):
     by_name = document(stage.claudy("show", worker, "--json"))
     by_id = document(stage.claudy("show", by_name["id"], "--json"))
     assert by_id["name"] == worker
-    assert f"name:" in stage.claudy("show", worker).stdout
+    assert "name:" in stage.claudy("show", worker).stdout
 
 
 def test_changes_reach_the_worker(stage, worker):
