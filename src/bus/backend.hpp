@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/latency.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 #include "server/supervisor.hpp"
@@ -14,15 +15,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 /** What the D-Bus interfaces show and do that is neither worker::Registry nor worker::Parent; the daemon implements it.
  */
 namespace hal::bus {
-
-/** Upper bound in microseconds and count: answers that took less than it, and no less than the bound before. */
-using LatencyBuckets = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
 /** An open session of a worker with an MCP server. */
 struct SessionStatistics {
@@ -35,7 +32,7 @@ struct SessionStatistics {
   std::uint64_t errors = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t sent_bytes = 0;
-  LatencyBuckets latency;
+  Latency latency;
 };
 
 /** What the gateway knows of an MCP server. */
@@ -50,7 +47,7 @@ struct ServerStatistics {
   std::uint64_t refused = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t sent_bytes = 0;
-  LatencyBuckets latency;
+  Latency latency;
   std::vector<SessionStatistics> session_list;
 };
 

@@ -4,7 +4,6 @@
 #include "bus/job_adaptor.hpp"
 #include "bus/options.hpp"
 #include "bus/signals.hpp"
-#include "bus/variant.hpp"
 
 #include <memory>
 #include <utility>
@@ -160,6 +159,10 @@ std::uint64_t PoolAdaptor::Hits() {
 
 std::uint64_t PoolAdaptor::Misses() {
   return guard_value([&] { return pool_.status().misses; });
+}
+
+std::vector<LatencyBucket> PoolAdaptor::ClaimTimes() {
+  return guard_value([&] { return to_buckets(pool_.status().claim_times); });
 }
 
 std::string PoolAdaptor::Pressure() {

@@ -5,11 +5,13 @@
 #include "bus/published.hpp"
 #include "bus/reply.hpp"
 #include "bus/spawner.hpp"
+#include "bus/variant.hpp"
 #include "worker/pool.hpp"
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <org.hal9000.Pool1.adaptor.hpp>
 
@@ -50,6 +52,7 @@ class PoolAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Pool1_ad
   std::uint32_t Claimed() override;
   std::uint64_t Hits() override;
   std::uint64_t Misses() override;
+  std::vector<LatencyBucket> ClaimTimes() override;
   std::string Pressure() override;
   bool Drained() override;
   std::string Reason() override;

@@ -4,7 +4,6 @@
 #include "base/names.hpp"
 #include "bus/options.hpp"
 #include "bus/signals.hpp"
-#include "bus/variant.hpp"
 
 #include <systemd/sd-bus.h>
 
@@ -238,16 +237,8 @@ std::uint64_t ServerAdaptor::BytesSent() {
   return guard_value([&] { return servers_.statistics(name_).sent_bytes; });
 }
 
-std::vector<ServerAdaptor::Bucket> ServerAdaptor::to_bus(const LatencyBuckets& buckets) {
-  std::vector<Bucket> out;
-  for (const auto& [bound, count] : buckets) {
-    out.emplace_back(bound, count);
-  }
-  return out;
-}
-
-std::vector<ServerAdaptor::Bucket> ServerAdaptor::Latency() {
-  return guard_value([&] { return to_bus(servers_.statistics(name_).latency); });
+std::vector<LatencyBucket> ServerAdaptor::Latency() {
+  return guard_value([&] { return to_buckets(servers_.statistics(name_).latency); });
 }
 
 std::vector<ServerAdaptor::SessionEntry> ServerAdaptor::SessionList() {
@@ -255,7 +246,7 @@ std::vector<ServerAdaptor::SessionEntry> ServerAdaptor::SessionList() {
     std::vector<SessionEntry> out;
     for (const auto& one : servers_.statistics(name_).session_list) {
       out.emplace_back(bus_text(one.session), bus_text(one.worker), one.owner, one.requests, one.calls, one.refused,
-                       one.errors, one.received_bytes, one.sent_bytes, to_bus(one.latency));
+                       one.errors, one.received_bytes, one.sent_bytes, to_buckets(one.latency));
     }
     return out;
   });

@@ -4,6 +4,7 @@
 #include "bus/calls.hpp"
 #include "bus/published.hpp"
 #include "bus/reply.hpp"
+#include "bus/variant.hpp"
 
 #include <cstdint>
 #include <map>
@@ -32,14 +33,13 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   void publish();
 
  private:
-  using Bucket = sdbus::Struct<std::uint64_t, std::uint64_t>;
-  using SessionEntry = sdbus::Struct<std::string, std::string, std::uint32_t, std::uint64_t, std::uint64_t,
-                                     std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::vector<Bucket>>;
+  using SessionEntry =
+      sdbus::Struct<std::string, std::string, std::uint32_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
+                    std::uint64_t, std::uint64_t, std::vector<LatencyBucket>>;
 
   template <class... Values, class Then>
   void run(const Reply<Values...>& reply, Then then);
   [[nodiscard]] const server::Server& self() const;
-  [[nodiscard]] static std::vector<Bucket> to_bus(const LatencyBuckets& buckets);
   [[nodiscard]] Published::Snapshot snapshot() const;
 
   void Start(sdbus::Result<>&& result) override;
@@ -64,7 +64,7 @@ class ServerAdaptor final : public sdbus::AdaptorInterfaces<org::hal9000::Server
   std::uint64_t RefusedCalls() override;
   std::uint64_t BytesReceived() override;
   std::uint64_t BytesSent() override;
-  std::vector<Bucket> Latency() override;
+  std::vector<LatencyBucket> Latency() override;
   std::vector<SessionEntry> SessionList() override;
   std::string ProtocolVersion() override;
   std::string ServerInfo() override;

@@ -36,6 +36,17 @@ Value to_value(const sdbus::Variant& variant) {
 
 }  // namespace
 
+std::vector<LatencyBucket> to_buckets(const Latency& latency) {
+  std::vector<LatencyBucket> buckets;
+  for (std::size_t i = 0; i < Latency::buckets; ++i) {
+    buckets.emplace_back(Latency::bound_usec(i), latency.counts[i]);
+  }
+  while (!buckets.empty() && buckets.back().get<1>() == 0) {
+    buckets.pop_back();
+  }
+  return buckets;
+}
+
 Result<Values> to_values(const std::map<std::string, sdbus::Variant>& options) {
   if (options.size() > max_options) {
     return Error{Errc::limit, "there are not so many options"};

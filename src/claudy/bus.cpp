@@ -130,6 +130,7 @@ Result<MessagePtr> make_call(sd_bus* bus, const Method& method, const std::vecto
   int r = sd_bus_message_new_method_call(bus, &raw, method.destination.c_str(), method.path.c_str(),
                                          method.interface.c_str(), method.member.c_str());
   MessagePtr message(raw);
+  r = r < 0 ? r : sd_bus_message_set_auto_start(raw, method.start_service ? 1 : 0);
   for (std::size_t i = 0; r >= 0 && i < arguments.size(); ++i) {
     r = std::visit([raw](const auto& argument) { return append(raw, argument); }, arguments[i]);
   }

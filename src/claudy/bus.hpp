@@ -49,6 +49,8 @@ struct Method {
   std::string interface;
   std::string member;
   std::string destination = "org.hal9000";
+  /** Whether the bus starts who is called where it does not run. */
+  bool start_service = true;
 };
 
 /** A connection. Calls fail with what from_bus_error makes of D-Bus errors. */

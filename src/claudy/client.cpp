@@ -118,14 +118,15 @@ Result<json> server_properties(Bus& bus, std::string_view name) {
 Result<json> snapshot(Bus& bus) {
   const auto objects =
       first(bus.call({names::root_path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"}), &json::is_object);
-  if (!objects) {
-    return objects.error();
-  }
+  return objects ? Result<json>(snapshot_of(*objects)) : Result<json>(objects.error());
+}
+
+json snapshot_of(const json& managed_objects) {
   json workers = json::array();
   json servers = json::array();
   json parent = json::object();
   json pool = json::object();
-  for (const auto& [path, interfaces] : objects->items()) {
+  for (const auto& [path, interfaces] : managed_objects.items()) {
     for (const auto& [interface, values] : interfaces.items()) {
       if (interface == worker_interface) {
         workers.push_back(printed_keys(values));
@@ -141,10 +142,10 @@ Result<json> snapshot(Bus& bus) {
   }
   sort_by(workers, "created_usec");
   sort_by(servers, "name");
-  return json{{"workers", std::move(workers)},
-              {"servers", std::move(servers)},
-              {"parent", std::move(parent)},
-              {"pool", std::move(pool)}};
+  return {{"workers", std::move(workers)},
+          {"servers", std::move(servers)},
+          {"parent", std::move(parent)},
+          {"pool", std::move(pool)}};
 }
 
 std::string text_of(const json& object, const char* key) {

@@ -42,6 +42,8 @@ inline constexpr std::string_view job_interface = "org.hal9000.Job1";
  * "servers", an array by name; "parent" and "pool", objects.
  */
 [[nodiscard]] Result<nlohmann::json> snapshot(Bus& bus);
+/** The same of what GetManagedObjects has answered. */
+[[nodiscard]] nlohmann::json snapshot_of(const nlohmann::json& managed_objects);
 
 /** A member of an object as text; empty where there is none. */
 [[nodiscard]] std::string text_of(const nlohmann::json& object, const char* key);

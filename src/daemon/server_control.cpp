@@ -6,22 +6,10 @@ namespace hal::daemon {
 
 namespace {
 
-/** Without the empty buckets at the end. */
-bus::LatencyBuckets buckets_of(const link::Latency& latency) {
-  bus::LatencyBuckets buckets;
-  for (std::size_t i = 0; i < link::Latency::buckets; ++i) {
-    buckets.emplace_back(link::Latency::bound_usec(i), latency.counts[i]);
-  }
-  while (!buckets.empty() && buckets.back().second == 0) {
-    buckets.pop_back();
-  }
-  return buckets;
-}
-
 bus::SessionStatistics session_of(const link::SessionReport& report) {
   const auto& traffic = report.traffic;
   return {report.session,  report.worker,  report.owner,           traffic.requests,   traffic.calls,
-          traffic.refused, traffic.errors, traffic.received_bytes, traffic.sent_bytes, buckets_of(traffic.latency)};
+          traffic.refused, traffic.errors, traffic.received_bytes, traffic.sent_bytes, traffic.latency};
 }
 
 }  // namespace
@@ -49,7 +37,7 @@ bus::ServerStatistics ServerControl::statistics(std::string_view name) const {
                                    traffic.refused,
                                    traffic.received_bytes,
                                    traffic.sent_bytes,
-                                   buckets_of(traffic.latency),
+                                   traffic.latency,
                                    {}};
   for (const auto& session : counted.sessions) {
     statistics.session_list.push_back(session_of(session));

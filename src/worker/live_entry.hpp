@@ -59,6 +59,8 @@ struct LiveRegistry::Entry {
   /** The spawn was answered before the worker ran; a failure leaves it in state failed. */
   bool answer_early = false;
   Claim claim = Claim::prefer;
+  /** When a spawn asked for it; unset once its command runs. */
+  std::optional<std::chrono::steady_clock::time_point> asked_at;
   /** Removed while it was being made: forget it when the launch has tidied up. */
   bool removed = false;
   bool out_of_memory = false;

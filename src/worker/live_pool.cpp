@@ -298,6 +298,7 @@ Pool::Status LivePool::status() const {
   status.claimed = static_cast<std::uint32_t>(parts_.stock.claimed());
   status.hits = hits_;
   status.misses = misses_;
+  status.claim_times = claim_times_;
   status.pressure = pressure_known_ ? name(pressure_) : "unknown";
   status.drained = state_.drained;
   status.degraded = circuit_.open();

@@ -53,6 +53,7 @@ class LivePool final : public Pool, private Stock::Listener {
   class Job;
 
   void on_demand(bool hit) override;
+  void on_claimed(std::chrono::nanoseconds took) override { claim_times_.add(took); }
   void on_stock_changed() override { look(); }
   [[nodiscard]] std::string shortage() const override;
 
@@ -83,6 +84,7 @@ class LivePool final : public Pool, private Stock::Listener {
   bool give_back_ = false;
   std::uint64_t hits_ = 0;
   std::uint64_t misses_ = 0;
+  Latency claim_times_;
   std::string generation_;
   /** Engine calls on the way to a new worker which the stock does not count yet. */
   std::size_t asking_ = 0;

@@ -153,6 +153,7 @@ void LiveRegistry::spawn(SpawnRequest request, Done<WorkerId> done) {
   fresh->directory = std::move(request.directory);
   fresh->answer_early = !request.wait;
   fresh->claim = request.claim;
+  fresh->asked_at = parts_.loop.now();
   fresh->spawn_waiters.push_back(std::move(done));
   auto mounts = mounts_of(fresh->worker, fresh->directory.get());
   entries_.emplace(id, std::move(fresh));
@@ -282,6 +283,10 @@ void LiveRegistry::launched(const WorkerId& id, Result<Worker>&& result, const D
   log::info({{names::field_worker, id.value}, {names::field_message_id, names::message_id_worker_running}},
             "worker {} runs for uid {} on {} (container {})", found->worker.name, found->worker.owner,
             text::printable(found->worker.workspace), found->worker.container.value.substr(0, 12));
+  const auto asked = std::exchange(found->asked_at, {});
+  if (asked && !found->worker.generation.empty() && stock_listener_ != nullptr) {
+    stock_listener_->on_claimed(parts_.loop.now() - *asked);
+  }
   changed(*found);
   done({});
 }

@@ -238,6 +238,7 @@ WorkerId LiveRegistry::take_warm(Entry& asked, Entry& warm) {
   warm.worker = std::move(claimed);
   warm.answer_early = asked.answer_early;
   warm.claim = asked.claim;
+  warm.asked_at = asked.asked_at;
   warm.spawn_waiters = std::move(asked.spawn_waiters);
   entries_.erase(asked_id);
   stock_changed();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/latency.hpp"
 #include "base/result.hpp"
 #include "worker/runtime.hpp"
 
@@ -36,6 +37,8 @@ class Pool {
     /** Since the daemon's start. */
     std::uint64_t hits = 0;
     std::uint64_t misses = 0;
+    /** From the question to the running command, where a warm worker was taken. */
+    Latency claim_times;
     /** "none", "some", "full", or "unknown" where the host does not tell. */
     std::string pressure;
     bool drained = false;

@@ -3,6 +3,7 @@
 #include "base/result.hpp"
 #include "base/strong_id.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -28,6 +29,8 @@ class Stock {
     virtual ~Listener() = default;
     /** A claim, or a spawn a warm worker would do for; false: there was none. */
     virtual void on_demand(bool hit) = 0;
+    /** The command of a warm worker's new owner runs, so long after it was asked for. */
+    virtual void on_claimed(std::chrono::nanoseconds took) = 0;
     /** A warm worker came or went. */
     virtual void on_stock_changed() = 0;
     /** Why there is no warm worker just now, for who asks for one: "the pool is drained". */

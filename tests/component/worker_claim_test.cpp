@@ -1,5 +1,6 @@
 #include "worker_pool_support.hpp"
 
+#include <numeric>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -96,6 +97,8 @@ TEST_F(PoolFixture, ClaimsAtTheSameTimeGetWorkersOfTheirOwn) {
   EXPECT_LE(cold, 2U) << "made for one that requires a warm one";
   EXPECT_GE(answers.size() - claimed - cold, 1U);
   EXPECT_EQ(pool->status().hits, 5U);
+  const auto times = pool->status().claim_times.counts;
+  EXPECT_EQ(std::accumulate(times.begin(), times.end(), std::uint64_t{0}), 5U);
   EXPECT_EQ(pool->status().misses, 3U);
   until_warm(5);
 }

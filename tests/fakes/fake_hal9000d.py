@@ -387,7 +387,10 @@ class Pool(Exported):
         super().__init__(daemon, f"{ROOT}/pool", self.INTERFACE, {
             "Min": dbus.UInt32(2), "Max": dbus.UInt32(5), "IdleTimeoutUSec": dbus.UInt64(300_000_000),
             "Target": dbus.UInt32(2), "Warm": dbus.UInt32(1), "Starting": dbus.UInt32(1), "Claimed": dbus.UInt32(0),
-            "Hits": dbus.UInt64(7), "Misses": dbus.UInt64(3), "Pressure": "none", "Drained": False,
+            "Hits": dbus.UInt64(7), "Misses": dbus.UInt64(3),
+            "ClaimTimes": dbus.Array([(dbus.UInt64(4096), dbus.UInt64(6)), (dbus.UInt64(2**64 - 1), dbus.UInt64(1))],
+                                     signature="(tt)"),
+            "Pressure": "none", "Drained": False,
             "Reason": "1 is being made"})
 
     @dbus.service.method(INTERFACE, in_signature="a{sv}")

@@ -152,6 +152,24 @@ def test_a_spawned_worker_is_on_the_bus_in_the_engine_and_in_the_journal(host):
     assert container not in host.containers("worker")
 
 
+def test_metrics_are_served_when_their_socket_is(host, worker):
+    assert host.try_run("systemctl", "is-active", "hal9000-metrics.socket")[1].strip() == "inactive"
+    host.run("systemctl", "start", "hal9000-metrics.socket")
+    try:
+        get = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9464/metrics', timeout=60).read().decode())"
+        lines = [line for line in host.run("python3", "-c", get).splitlines() if line and line[0] != "#"]
+        values = {key: float(value) for key, value in (line.rsplit(" ", 1) for line in lines)}
+        assert values["hal9000_up"] == 1 and values["hal9000_engine_up"] == 1
+        assert values['hal9000_workers{state="running"}'] >= 1
+        for unit in ("hal9000.service", "hal9000-gateway.service", "hal9000-metrics.service"):
+            assert values[f'hal9000_unit_memory_bytes{{unit="{unit}"}}'] > 0
+        used = host.get(worker, "Worker1", "Id")
+        assert any(key.startswith(f'hal9000_worker_memory_bytes{{worker="{used}"') and value > 0 for key, value in values.items())
+        assert host.unit("hal9000-metrics.service", "User", "DynamicUser")["DynamicUser"] == "yes"
+    finally:
+        host.run("systemctl", "stop", "hal9000-metrics.socket", "hal9000-metrics.service")
+
+
 def test_the_slice_holds_and_bounds_the_containers(host, worker):
     container = container_of(host, worker)
     slice_group = host.unit("hal9000.slice", "ControlGroup")["ControlGroup"]

@@ -26,14 +26,18 @@ class Stage:
         self.projects = 0
 
     def __enter__(self):
-        self.bus = subprocess.Popen(["dbus-daemon", "--session", "--nofork", "--print-address=1",
-                                     f"--address=unix:path={self.folder}/bus"], stdout=subprocess.PIPE, text=True)
-        self.address = self.read_line(self.bus.stdout).strip()
+        self.start_bus()
         self.environment = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.address, "LC_ALL": "C.UTF-8"}
         self.environment.pop("TMUX", None)
         if self.with_daemon:
             self.start_daemon()
         return self
+
+    def start_bus(self):
+        self.bus = subprocess.Popen(["dbus-daemon", "--session", "--nofork", "--print-address=1",
+                                     f"--address=unix:path={self.folder}/bus"], stdout=subprocess.PIPE, text=True)
+        self.read_line(self.bus.stdout)
+        self.address = f"unix:path={self.folder}/bus"  # without the id of this one: a next one is the same to clients
 
     def __exit__(self, *_):
         self.end_daemon()
