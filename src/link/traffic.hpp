@@ -23,6 +23,11 @@ struct Latency {
   }
 
   std::array<std::uint64_t, buckets> counts{};
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(counts);
+  }
 };
 
 /** What has passed between workers and one server, or in one session of it. */
@@ -39,6 +44,11 @@ struct Traffic {
   std::uint64_t sent_bytes = 0;
   /** Of answered requests. */
   Latency latency;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(requests, errors, calls, refused, received_bytes, sent_bytes, latency);
+  }
 
   Traffic& operator+=(const Traffic& other) {
     requests += other.requests;
