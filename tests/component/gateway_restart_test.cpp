@@ -295,5 +295,122 @@ TEST_P(Restart, ten_in_a_row_lose_and_repeat_nothing) {
   }
 }
 
+TEST_F(RestartedUnit, a_stop_closes_everything) {
+  serve_fake();
+  start_unit();
+  auto a = client("a", "fake");
+  a->send(tool(1, "wait"));
+  expect_handed_on(2);
+  end_gateway();
+  ASSERT_TRUE(manager.kept);
+  EXPECT_FALSE(a->closed);
+  EXPECT_TRUE(daemon.gone.empty());
+  manager.kept.reset();
+  EXPECT_TRUE(run_until(loop, [&] { return a->closed && daemon.gone.size() == 1; }));
+  EXPECT_TRUE(a->lines.empty());
+}
+
+TEST_F(RestartedUnit, what_cannot_be_read_is_thrown_away) {
+  serve_fake();
+  start_unit();
+  auto a = client("a", "fake");
+  end_gateway();
+  auto parcel = link::unpack(std::move(manager.kept));
+  ASSERT_TRUE(parcel.has_value());
+  std::vector<int> numbers;
+  for (const auto& fd : parcel->descriptors) {
+    numbers.push_back(fd.get());
+  }
+  const auto& whole = parcel->text;
+  auto other_version = whole;
+  ++other_version[sizeof(std::uint64_t) + std::string_view("hal9000-gateway").size()];
+  for (const auto& text : {other_version, whole.substr(0, whole.size() - 1), whole + "x", std::string()}) {
+    auto packed = link::pack(text, numbers);
+    ASSERT_TRUE(packed.has_value());
+    manager.kept = std::move(*packed);
+    launch();
+    ASSERT_FALSE(HasFatalFailure());
+    EXPECT_TRUE(daemon.hello->workers.empty());
+    EXPECT_TRUE(daemon.hello->instances.empty());
+    end_gateway();
+  }
+}
+
+TEST_F(RestartedUnit, sessions_that_cannot_go_over_end_and_leave_nothing_at_the_servers) {
+  serve_fake();
+  start_unit();
+  auto kept = client("a", "fake");
+  auto all = client("b", "*");
+  all->send(tool("open", "fake__wait"));
+  expect_handed_on(3);
+  restart();
+  const auto answer = all->next();
+  EXPECT_EQ(answer["id"], "open");
+  EXPECT_TRUE(answer.contains("error")) << answer;
+  EXPECT_TRUE(run_until(loop, [&] { return all->closed; }));
+  EXPECT_EQ(kept->ask(1, "tools/list")["id"], 1);
+  EXPECT_EQ(received("notifications/cancelled").size(), 1U);
+  EXPECT_TRUE(run_until(loop, [&] { return daemon.reports["fake"].sessions.size() == 1; }));
+  EXPECT_EQ(daemon.started, 1U);
+}
+
+TEST_F(RestartedUnit, who_connects_meanwhile_is_served_by_the_next_one) {
+  serve_fake();
+  start_unit();
+  auto kept = client("a", "fake");
+  end_gateway();
+  RelayPeer late(loop, std::move(*io::connect_unix(folder / "a.sock", SOCK_STREAM)));
+  late.send({{"hal9000", 1}, {"server", "fake"}});
+  kept->send(request(1, "tools/list"));
+  launch();
+  EXPECT_TRUE(late.next().contains("session"));
+  EXPECT_EQ(kept->next()["id"], 1);
+}
+
+class RealRestart : public RestartedUnit {
+ public:
+  static void SetUpTestSuite() { RealServers::SetUpTestSuite(); }
+};
+
+TEST_F(RealRestart, real_servers_keep_their_train_of_thought) {
+  if (RealServers::servers.empty()) {
+    GTEST_SKIP() << "the npm registry is not reachable";
+  }
+  serve("thinking", RealServers::program("mcp-server-sequential-thinking"), link::ServerMode::session);
+  serve("everything", RealServers::program("mcp-server-everything"));
+  start_unit();
+  auto a = client("a", "thinking");
+  auto b = client("b", "everything");
+  const auto think = [&](int number) {
+    a->send(tool(number, "sequentialthinking",
+                 {{"thought", "t"}, {"thoughtNumber", number}, {"totalThoughts", 3}, {"nextThoughtNeeded", true}}));
+    const auto result = answer_to(*a, number)["result"];
+    return Json::parse(result["content"][0]["text"].get<std::string>())["thoughtHistoryLength"];
+  };
+  EXPECT_EQ(think(1), 1);
+  auto operation = tool("long", "trigger-long-running-operation", {{"duration", 2}, {"steps", 4}});
+  operation["params"]["_meta"] = {{"progressToken", "mine"}};
+  b->send(operation);
+  std::size_t steps = 0;
+  const auto until = [&](const std::function<bool(const Json&)>& last) {
+    for (;;) {
+      const auto message = b->next();
+      if (message.value("method", "") == "notifications/progress") {
+        EXPECT_EQ(message["params"]["progressToken"], "mine");
+        ++steps;
+      }
+      if (message.empty() || last(message)) {
+        return message;
+      }
+    }
+  };
+  until([&](const Json&) { return steps == 1; });
+  restart();
+  EXPECT_EQ(think(2), 2);
+  EXPECT_TRUE(until([](const Json& message) { return message.value("id", "") == "long"; }).contains("result"));
+  EXPECT_EQ(steps, 4U);
+  EXPECT_EQ(daemon.started, 2U);
+}
+
 }  // namespace
 }  // namespace hal::hub::test
