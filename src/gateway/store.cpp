@@ -1,7 +1,5 @@
 #include "gateway/store.hpp"
 
-#include "base/log.hpp"
-
 #include <systemd/sd-daemon.h>
 
 #include <chrono>
@@ -14,6 +12,7 @@ namespace hal::gateway::store {
 namespace {
 
 constexpr std::string_view name = "hal9000-state";
+constexpr const char* forget = "FDSTOREREMOVE=1\nFDNAME=hal9000-state";
 /** One busy with other units may take a while; without us nothing else waits for it. */
 constexpr std::chrono::microseconds patience = std::chrono::seconds(5);
 
@@ -32,6 +31,7 @@ Result<void> put(const UniqueFd& kept) {
   }
   // The message says whose it is by our process, which must be there when it is read.
   if (const int read = ::sd_notify_barrier(0, patience.count()); read < 0) {
+    (void)::sd_notify(0, forget);  // it may read both later: what is told to have failed must not be passed on
     return Error{Errc::unavailable, "the service manager is silent: " + std::generic_category().message(-read)};
   }
   return {};
@@ -52,7 +52,7 @@ Passed take() {
   }
   std::free(names);
   if (passed.kept) {
-    (void)::sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=hal9000-state");
+    (void)::sd_notify(0, forget);
   }
   return passed;
 }
