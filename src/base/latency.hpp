@@ -30,6 +30,11 @@ struct Latency {
   }
 
   std::array<std::uint64_t, buckets> counts{};
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(counts);
+  }
 };
 
 }  // namespace hal

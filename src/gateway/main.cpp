@@ -4,6 +4,7 @@
 #include "event/loop.hpp"
 #include "event/sources.hpp"
 #include "gateway/gateway.hpp"
+#include "gateway/store.hpp"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -55,10 +56,12 @@ gateway::LinkSource link_source(int link_fd) {
     source.connected = checked(link_fd, false);
     return source;
   }
-  if (const int count = sd_listen_fds(1); count != 1) {
+  auto passed = gateway::store::take();
+  if (passed.sockets.size() != 1) {
     throw std::runtime_error("give --link-fd, or start by socket activation with exactly one socket");
   }
-  source.listening = checked(SD_LISTEN_FDS_START, true);
+  source.listening = checked(passed.sockets.front().release(), true);
+  source.kept = std::move(passed.kept);
   return source;
 }
 

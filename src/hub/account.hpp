@@ -56,10 +56,23 @@ class Account {
   /** A result of tools/list without what may not be called. Nothing if nothing is to be left out. */
   [[nodiscard]] std::optional<std::string> filtered(const policy::ToolRules& of_server, std::string_view result) const;
 
+  [[nodiscard]] const Client& client() const { return client_; }
   [[nodiscard]] const std::shared_ptr<const Access>& access() const { return access_; }
   [[nodiscard]] link::SessionReport report() const;
 
   link::Traffic traffic;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(traffic, open_, cancelled_lists_);
+    if constexpr (Archive::loading) {
+      for (auto& [id, request] : open_) {
+        if (request.entry) {
+          request.entry->subject = subject_;
+        }
+      }
+    }
+  }
 
  private:
   struct Open {
@@ -67,6 +80,11 @@ class Account {
     bool lists_tools = false;
     /** Set for tools/call that are to be told of. */
     std::unique_ptr<AuditEntry> entry;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(since, lists_tools, entry);
+    }
   };
 
   [[nodiscard]] std::vector<const policy::ToolRules*> rules(const policy::ToolRules& of_server) const;

@@ -30,6 +30,12 @@ struct AuditEntry {
   /** "ok", "tool-error" (a result with isError), "error", "refused", "cancelled" or "gone" (the client left). */
   std::string_view outcome;
   std::chrono::microseconds duration{0};
+
+  /** Of a call that is open; whose it is knows its account. */
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(tool, arguments);
+  }
 };
 
 /** What a line has of a call's arguments: "sha256:…", with ":BYTES" where only the beginning was hashed; or the text

@@ -27,6 +27,11 @@ struct ClientHello {
   /** Elicitation by a form, which is what the bare capability means, and by a page to visit. */
   bool elicitation_form = false;
   bool elicitation_url = false;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(revision, capabilities, client_info, roots, sampling, sampling_tools, elicitation_form, elicitation_url);
+  }
 };
 [[nodiscard]] Result<ClientHello> read_client_hello(std::string_view params);
 
@@ -52,6 +57,12 @@ struct ServerHello {
   bool tools_list_changed = false;
   bool resources_list_changed = false;
   bool prompts_list_changed = false;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(revision, result, server_info, logging, tasks, tasks_cancel, tools_list_changed, resources_list_changed,
+            prompts_list_changed);
+  }
 };
 [[nodiscard]] Result<ServerHello> read_server_hello(std::string_view result);
 

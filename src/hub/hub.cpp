@@ -309,9 +309,7 @@ void Hub::shut_down(const std::string& reason, std::function<void()> on_idle) {
   for (auto& [id, worker] : workers_) {
     worker.listener.reset();
   }
-  if (sessions_.empty()) {
-    idle_.schedule();
-  }
+  tell_if_idle();
 }
 
 void Hub::worker_changed(Worker& worker) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/archive.hpp"
 #include "event/sources.hpp"
 #include "hub/aggregate_server.hpp"
 #include "hub/caller.hpp"
@@ -53,6 +54,16 @@ class Hub final : private RelaySession::Listener, private AggregateServer::Direc
   /** Answers all that is open and ends all sessions; on_idle follows when none is left. */
   void shut_down(const std::string& reason, std::function<void()> on_idle);
 
+  /**
+   * Before save(): ends the sessions that cannot go over to another gateway, while all others go on and who is new
+   * waits; on_ready follows when they have ended.
+   */
+  void prepare_to_save(const std::string& reason, std::function<void()> on_ready);
+  /** What there is, for another gateway. Nothing may happen here after it, but for shut_down() if it was in vain. */
+  void save(Saver& archive);
+  /** Into a fresh hub, which is of no use where the archive is broken. */
+  void load(Loader& archive);
+
   /** Makes a session for the id it shall have. */
   using MakeSession = std::function<std::unique_ptr<Session>(ClientId id)>;
   /**
@@ -99,6 +110,12 @@ class Hub final : private RelaySession::Listener, private AggregateServer::Direc
   [[nodiscard]] ModernServer* find_modern(const std::string& server) const;
   [[nodiscard]] ClientId new_client() override { return {next_client_++}; }
   [[nodiscard]] Result<Server*> join(Client& client, const WorkerId& worker, const std::string& server) override;
+  /** Whether another gateway could go on with it. */
+  [[nodiscard]] bool can_be_kept(const Session& session) const;
+  void save_message(Saver& archive, link::ToGateway message) const;
+  void load_worker(Loader& archive);
+  void load_session(Loader& archive);
+  void tell_if_idle();
   void end_sessions(const std::function<bool(const Session&)>& which, const std::string& reason);
   void drop_server(const std::string& name, const std::string& reason);
   void finish_call(ClientId caller, std::uint64_t call, Result<std::string> result);
@@ -123,6 +140,8 @@ class Hub final : private RelaySession::Listener, private AggregateServer::Direc
   std::set<std::string> changed_servers_;
   std::chrono::steady_clock::time_point last_report_{};
   bool stopping_ = false;
+  /** What cannot be kept is ending. */
+  bool saving_ = false;
   std::function<void()> on_idle_;
   event::Timer report_;
   event::Defer idle_;

@@ -5,6 +5,7 @@
 #include "hub/hub.hpp"
 #include "hub/hub_limits.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -134,7 +135,15 @@ void Hub::close(Session& session) {
     --worker->second.sessions;
     worker_changed(worker->second);
   }
-  if (stopping_ && sessions_.empty()) {
+  tell_if_idle();
+}
+
+void Hub::tell_if_idle() {
+  const bool idle = stopping_ ? sessions_.empty()
+                              : saving_ && std::all_of(sessions_.begin(), sessions_.end(), [this](const auto& entry) {
+                                  return can_be_kept(*entry.second);
+                                });
+  if (idle) {
     idle_.schedule();
   }
 }

@@ -40,6 +40,15 @@ std::optional<std::uint64_t> InFlight::find_of(ClientId client, const std::strin
   return number != keys->second.end() ? std::optional(number->second) : std::nullopt;
 }
 
+void InFlight::link_all() {
+  by_client_.clear();
+  for (const auto& [number, request] : requests_) {
+    if (!request.cancelled && !request.id.empty()) {
+      by_client_[request.client][jsonrpc::id_key(request.id)] = number;
+    }
+  }
+}
+
 void InFlight::unlink(const Request& request) {
   const auto keys = by_client_.find(request.client);
   if (request.cancelled || request.id.empty() || keys == by_client_.end()) {

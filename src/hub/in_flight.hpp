@@ -58,6 +58,11 @@ struct Request {
   /** Nobody waits any more; only what follows from the answer is to be done. */
   bool cancelled = false;
   std::optional<Clock::time_point> deadline;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(purpose, client, id, progress_token, uri, task_id, makes_task, logs, cancelled, deadline);
+  }
 };
 
 /**
@@ -91,9 +96,18 @@ class InFlight {
   /** Numbers whose deadline has come; `next` is the earliest of the others. */
   [[nodiscard]] std::vector<std::uint64_t> overdue(Clock::time_point now, std::optional<Clock::time_point>& next) const;
 
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(requests_, cancelled_tasks_, next_);
+    if constexpr (Archive::loading) {
+      link_all();
+    }
+  }
+
  private:
   using IdKeys = std::unordered_map<std::string, std::uint64_t>;
 
+  void link_all();
   void unlink(const Request& request);
 
   std::unordered_map<std::uint64_t, Request> requests_;

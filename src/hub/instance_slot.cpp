@@ -145,6 +145,34 @@ void InstanceSlot::daemon_returned() {
   }
 }
 
+void InstanceSlot::save(Saver& archive) {
+  bool running = upstream_ != nullptr;
+  archive(running);
+  if (running) {
+    upstream_->save(archive);
+  }
+  archive(requested_, ending_, output_ended_, gone_reason_, retry_at_, unavailable_reason_);
+}
+
+/** What was asked of the daemon is asked again when it has connected. */
+void InstanceSlot::load(Loader& archive) {
+  bool running = false;
+  archive(running);
+  if (running) {
+    upstream_ = Upstream::load(archive, context_.loop, server_, static_cast<Upstream::Listener&>(*this));
+  }
+  archive(requested_, ending_, output_ended_, gone_reason_, retry_at_, unavailable_reason_);
+  const auto now = context_.loop.now();
+  if (upstream_ && ending_) {
+    deadline_.arm(limits::ending_deadline);
+  } else if (requested_) {
+    deadline_.arm(context_.deadlines.instance);
+  }
+  if (retry_at_ && *retry_at_ > now) {
+    retry_.arm(std::chrono::duration_cast<std::chrono::microseconds>(*retry_at_ - now));
+  }
+}
+
 void InstanceSlot::on_server_message(const jsonrpc::Envelope& message, std::string_view line) {
   listener_.on_server_message(message, line);
 }

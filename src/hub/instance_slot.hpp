@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/archive.hpp"
 #include "base/result.hpp"
 #include "event/sources.hpp"
 #include "hub/server.hpp"
@@ -58,6 +59,10 @@ class InstanceSlot final : private Upstream::Listener {
   void gone(const link::InstanceGone& news);
   void unavailable(const link::ServerUnavailable& news);
   void daemon_returned();
+
+  // For the same place in another gateway.
+  void save(Saver& archive);
+  void load(Loader& archive);
 
  private:
   void on_server_message(const jsonrpc::Envelope& message, std::string_view line) override;

@@ -34,10 +34,26 @@ class OpenBatches {
   /** JSON text of the array; empty if every answer was given up or went out alone. */
   [[nodiscard]] std::string take_complete() { return std::move(complete_); }
 
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(batches_);
+    if constexpr (Archive::loading) {
+      kept_bytes_ = 0;
+      for (const auto& batch : batches_) {
+        kept_bytes_ += batch.answers.size();
+      }
+    }
+  }
+
  private:
   struct Batch {
     std::multiset<std::string> open;
     std::string answers;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(open, answers);
+    }
   };
   using Batches = std::list<Batch>;
 

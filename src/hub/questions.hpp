@@ -18,6 +18,11 @@ struct Question {
   std::string server_id;
   /** As a key (jsonrpc::id_key); empty if the server wants no progress. */
   std::string progress_key;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(client, server_id, progress_key);
+  }
 };
 
 /** Questions open at the clients of one server, by the fresh number each got. */
@@ -34,6 +39,11 @@ class Questions {
   [[nodiscard]] bool empty() const { return open_.empty(); }
   /** Whether the server wants the client's progress under this token. */
   [[nodiscard]] bool wants_progress(ClientId client, const std::string& token_key) const;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(open_, next_);
+  }
 
  private:
   std::map<std::uint64_t, Question> open_;

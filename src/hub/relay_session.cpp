@@ -55,9 +55,13 @@ Result<std::string> read_opening(std::string_view line) {
 }  // namespace
 
 RelaySession::RelaySession(event::Loop& loop, ClientId id, WorkerId worker, UniqueFd socket, Listener& listener)
+    : RelaySession(loop, id, std::move(worker), text::random_hex(session_id_digits), std::move(socket), listener) {}
+
+RelaySession::RelaySession(event::Loop& loop, ClientId id, WorkerId worker, std::string session, UniqueFd socket,
+                           Listener& listener)
     : id_(id),
       worker_(std::move(worker)),
-      session_(text::random_hex(session_id_digits)),
+      session_(std::move(session)),
       listener_(listener),
       over_(loop, "end of session " + session_, [this] { listener_.on_session_over(*this); }),
       deadline_(loop, "deadline of session " + session_, [this] { over(); }),
@@ -74,6 +78,36 @@ RelaySession::RelaySession(event::Loop& loop, ClientId id, WorkerId worker, Uniq
 }
 
 RelaySession::~RelaySession() = default;
+
+/** What holds it up now is seen anew with the next message. */
+void RelaySession::save(Saver& archive) {
+  archive(session_, spoken_, batches_);
+  channel_.save(archive);
+}
+
+std::unique_ptr<RelaySession> RelaySession::load(Loader& archive, event::Loop& loop, ClientId id, WorkerId worker,
+                                                 Server* server, Listener& listener) {
+  std::string session;
+  bool spoken = false;
+  OpenBatches batches;
+  archive(session, spoken, batches);
+  auto socket = io::LineChannel::load_ends(archive).first;
+  if (!socket) {
+    return nullptr;
+  }
+  std::unique_ptr<RelaySession> loaded(
+      new RelaySession(loop, id, std::move(worker), std::move(session), std::move(socket), listener));
+  loaded->server_ = server;
+  loaded->spoken_ = spoken;
+  loaded->batches_ = std::move(batches);
+  loaded->channel_.load(archive);
+  loaded->slow_ = loaded->channel_.queued_bytes() > limits::client_high_bytes;
+  loaded->update_reading();
+  if (server != nullptr) {
+    loaded->deadline_.disarm();
+  }
+  return loaded;
+}
 
 void RelaySession::on_line(std::string_view line) {
   if (ending_) {

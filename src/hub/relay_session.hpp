@@ -9,6 +9,7 @@
 #include "hub/session.hpp"
 #include "io/line_channel.hpp"
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,12 @@ class RelaySession final : public Session {
   RelaySession(event::Loop& loop, ClientId id, WorkerId worker, UniqueFd socket, Listener& listener);
   ~RelaySession() override;
 
+  [[nodiscard]] bool can_be_kept() const override { return !ending_; }
+  void save(Saver& archive) override;
+  /** `server`: which knows it, or is told of it; null before the first line. Null where the archive is broken. */
+  [[nodiscard]] static std::unique_ptr<RelaySession> load(Loader& archive, event::Loop& loop, ClientId id,
+                                                          WorkerId worker, Server* server, Listener& listener);
+
   [[nodiscard]] ClientId id() const override { return id_; }
   [[nodiscard]] const std::string& session() const override { return session_; }
   [[nodiscard]] const WorkerId& worker() const override { return worker_; }
@@ -51,6 +58,9 @@ class RelaySession final : public Session {
   void detach(const std::string& reason) override;
 
  private:
+  RelaySession(event::Loop& loop, ClientId id, WorkerId worker, std::string session, UniqueFd socket,
+               Listener& listener);
+
   void on_line(std::string_view line);
   void on_message(const jsonrpc::Envelope& message, std::string_view line);
   void on_batch(std::string_view line);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/archive.hpp"
 #include "base/result.hpp"
 #include "event/loop.hpp"
 #include "hub/account.hpp"
@@ -18,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace hal::hub {
@@ -86,7 +88,20 @@ class Server {
   /** Answers all that is open with the reason and ends every session. */
   virtual void shut_down(const std::string& reason) = 0;
 
+  /** For the same server in another gateway: what it knows of its clients and its process. */
+  void save(Saver& archive);
+  /** A client that was saved with its id; its access is null where there is none. */
+  using FindClient = std::function<std::pair<Client*, std::shared_ptr<const Access>>(ClientId)>;
+  /** Into a fresh one with the same configuration. */
+  void load(Loader& archive, const FindClient& find);
+
  protected:
+  // What save() keeps is the derived one's; each client that was saved is loaded in the same order.
+  virtual void save_client(Saver&, const Client&) {}
+  virtual void load_client(Loader&, Client&) {}
+  virtual void save_rest(Saver&) {}
+  virtual void load_rest(Loader&) {}
+
   [[nodiscard]] virtual Result<void> do_add(Client& client) = 0;
   virtual void do_remove(Client& client) = 0;
   virtual void do_from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/archive.hpp"
 #include "base/strong_id.hpp"
 #include "hub/client.hpp"
 #include "hub/server.hpp"
@@ -16,6 +17,10 @@ class Session : public Client {
   [[nodiscard]] virtual Server* server() const = 0;
   /** The server is being destroyed: it is not called any more, and the session ends. */
   virtual void detach(const std::string& reason) = 0;
+  /** Whether another gateway could go on with it. */
+  [[nodiscard]] virtual bool can_be_kept() const { return false; }
+  /** Where it can. */
+  virtual void save(Saver&) {}
 };
 
 }  // namespace hal::hub

@@ -27,6 +27,8 @@ class SessionLane final : private InstanceSlot::Listener {
   /** The client is gone. */
   void close();
   void shut_down(const std::string& reason);
+  void save(Saver& archive);
+  void load(Loader& archive);
 
  private:
   void on_instance_running() override;

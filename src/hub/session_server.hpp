@@ -34,6 +34,8 @@ class SessionServer final : public Server {
   Result<void> do_add(Client& client) override;
   void do_remove(Client& client) override;
   void do_from_client(Client& client, const jsonrpc::Envelope& message, std::string_view line) override;
+  void save_client(Saver& archive, const Client& client) override;
+  void load_client(Loader& archive, Client& client) override;
 
   std::map<ClientId, std::unique_ptr<SessionLane>> lanes_;
 };

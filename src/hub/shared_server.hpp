@@ -57,6 +57,11 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
     std::optional<int> log_level;
     /** Of the protocol, as answered to its initialize. */
     std::string revision;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(hello, initialize_id, greeted, ready, log_level, revision);
+    }
   };
 
   /** A request that waits for a process. */
@@ -65,11 +70,20 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
     std::string id;
     std::string line;
     Clock::time_point deadline;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(client, id, line, deadline);
+    }
   };
 
   Result<void> do_add(Client& client) override;
   void do_remove(Client& client) override;
   void do_from_client(Client& client, const Envelope& message, std::string_view line) override;
+  void save_client(Saver& archive, const Client& client) override;
+  void load_client(Loader& archive, Client& client) override;
+  void save_rest(Saver& archive) override;
+  void load_rest(Loader& archive) override;
 
   void on_instance_running() override;
   void on_server_message(const Envelope& message, std::string_view line) override;
@@ -151,6 +165,13 @@ class SharedServer final : public Server, private InstanceSlot::Listener {
   void deliver_task_list(Seat& seat, const Request& request, const Envelope& message);
   void on_task_status(const Envelope& message, std::string_view line);
   void abandon_task(std::string_view id);
+
+  /** All but the process and the clients. */
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(in_flight_, subscriptions_, questions_, tasks_, elicitations_, held_, hello_, handshaking_,
+            initialized_sent_, log_level_sent_, last_use_);
+  }
 
   InstanceSlot slot_;
   std::map<ClientId, Seat> seats_;

@@ -29,6 +29,11 @@ class Subscriptions {
   struct Waiting {
     ClientId client;
     std::string line;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(client, line);
+    }
   };
 
   [[nodiscard]] Decision subscribe(ClientId client, const std::string& uri);
@@ -48,11 +53,21 @@ class Subscriptions {
   /** All URIs with subscribers, for a new process. */
   [[nodiscard]] std::vector<std::string> uris() const;
 
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(resources_);
+  }
+
  private:
   struct Resource {
     std::set<ClientId> clients;
     bool busy = false;
     std::deque<Waiting> waiting;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(clients, busy, waiting);
+    }
   };
   std::map<std::string, Resource, std::less<>> resources_;
 };

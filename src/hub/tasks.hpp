@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace hal::hub {
@@ -20,6 +21,11 @@ struct Task {
   std::uint64_t number = 0;
   /** The client's own token; empty if it wants no progress, or after the task's end. */
   std::string progress_token;
+
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(id, owner, number, progress_token);
+  }
 };
 
 /**
@@ -41,10 +47,33 @@ class Tasks {
   void clear();
   [[nodiscard]] std::size_t size() const { return tasks_.size(); }
 
+  template <class Archive>
+  void keep(Archive& archive) {
+    if constexpr (Archive::loading) {
+      Entries kept;
+      archive(kept);
+      clear();
+      for (auto& entry : kept) {
+        const std::string id = entry.task.id;
+        add(std::move(entry.task));
+        if (entry.ended) {
+          ended(id);
+        }
+      }
+    } else {
+      archive(tasks_);
+    }
+  }
+
  private:
   struct Entry {
     Task task;
     bool ended = false;
+
+    template <class Archive>
+    void keep(Archive& archive) {
+      archive(task, ended);
+    }
   };
   using Entries = std::list<Entry>;
 

@@ -52,6 +52,24 @@ void Upstream::hold(bool held) {
   }
 }
 
+void Upstream::save(Saver& archive) const {
+  archive.number(instance_.value);
+  channel_.save(archive);
+}
+
+std::unique_ptr<Upstream> Upstream::load(Loader& archive, event::Loop& loop, std::string server, Listener& listener) {
+  const InstanceId instance{archive.number()};
+  auto [from_server, to_server] = io::LineChannel::load_ends(archive);
+  if (!to_server) {
+    archive.fail();
+    return nullptr;
+  }
+  auto upstream = std::make_unique<Upstream>(loop, std::move(server), instance, std::move(to_server),
+                                             std::move(from_server), listener);
+  upstream->channel_.load(archive);
+  return upstream;
+}
+
 void Upstream::on_line(std::string_view line) {
   const auto message = jsonrpc::scan(line);
   if (message.kind == jsonrpc::Kind::batch) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/alive.hpp"
+#include "base/archive.hpp"
 #include "base/result.hpp"
 #include "base/strong_id.hpp"
 #include "base/unique_fd.hpp"
@@ -11,6 +12,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -48,6 +50,12 @@ class Upstream {
   void hold(bool held);
   [[nodiscard]] std::size_t queued_bytes() const { return channel_.queued_bytes(); }
   [[nodiscard]] bool open() const { return channel_.open(); }
+
+  // For another gateway's upstream of the same process.
+  void save(Saver& archive) const;
+  /** Null where the archive is broken. */
+  [[nodiscard]] static std::unique_ptr<Upstream> load(Loader& archive, event::Loop& loop, std::string server,
+                                                      Listener& listener);
 
  private:
   void on_line(std::string_view line);

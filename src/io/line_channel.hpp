@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/archive.hpp"
 #include "base/limits.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
@@ -15,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace hal::io {
@@ -71,6 +73,16 @@ class LineChannel {
   [[nodiscard]] bool paused() const noexcept { return paused_; }
   [[nodiscard]] bool open() const noexcept { return open_; }
   [[nodiscard]] std::size_t queued_bytes() const noexcept { return waiting_.size(); }
+
+  /**
+   * For a channel of another process with the same ends: what was read and not handed on, and what is not written. Not
+   * from inside a callback.
+   */
+  void save(Saver& archive) const;
+  /** The ends that save() has kept; invalid where the archive is broken. */
+  [[nodiscard]] static std::pair<UniqueFd, UniqueFd> load_ends(Loader& archive);
+  /** Into a fresh channel with these ends. It is not paused, and goes on from the loop. */
+  void load(Loader& archive);
 
   /** Closes the writing side when all that is queued has been written; reading goes on until the peer ends. */
   void finish_writing();

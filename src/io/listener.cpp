@@ -106,6 +106,11 @@ Listener::Listener(event::Loop& loop, UniqueFd fd, std::string name, Callback ca
       source_(
           loop, fd_.get(), EPOLLIN, name, [this](std::uint32_t) { accept_one(); }, event::Priority::accept) {}
 
+void Listener::pause() {
+  retry_.disarm();
+  source_.set_events(0);
+}
+
 void Listener::accept_one() {
   UniqueFd connection(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!connection) {

@@ -45,7 +45,9 @@ class Listener {
  public:
   using Callback = std::function<void(UniqueFd connection, PeerCredentials peer)>;
   Listener(event::Loop& loop, UniqueFd fd, std::string name, Callback callback);
-  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  [[nodiscard]] const UniqueFd& fd() const noexcept { return fd_; }
+  /** Who connects from now on waits, for another process that has the socket. */
+  void pause();
 
  private:
   void accept_one();

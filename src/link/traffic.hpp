@@ -21,6 +21,11 @@ struct Traffic {
   /** Of answered requests. */
   Latency latency;
 
+  template <class Archive>
+  void keep(Archive& archive) {
+    archive(requests, errors, calls, refused, received_bytes, sent_bytes, latency);
+  }
+
   Traffic& operator+=(const Traffic& other) {
     requests += other.requests;
     errors += other.errors;

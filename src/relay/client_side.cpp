@@ -3,7 +3,24 @@
 #include "jsonrpc/code.hpp"
 #include "jsonrpc/message.hpp"
 
+#include <algorithm>
+#include <array>
+
 namespace hal::relay {
+
+using namespace std::string_view_literals;
+
+namespace {
+
+/** Who answers these does nothing else. What a tool does nobody knows: its annotations are hints, and not to be
+ * trusted. */
+bool may_be_repeated(std::string_view method) {
+  constexpr std::array methods{"ping"sv,           "tools/list"sv,      "prompts/list"sv,
+                               "resources/list"sv, "server/discover"sv, "resources/templates/list"sv};
+  return std::find(methods.begin(), methods.end(), method) != methods.end();
+}
+
+}  // namespace
 
 std::string lost_answer(std::string_view id) {
   return jsonrpc::error_response(id, jsonrpc::internal_error, "gateway restarted; the call may or may not have run") +
@@ -49,7 +66,8 @@ void ClientSide::sent(std::size_t count) {
 void ClientSide::line_sent(std::string_view end_of_line) {
   const Line& line = scanner_.line();
   if (line.is_request()) {
-    in_flight_.add(line.id);
+    const bool again = may_be_repeated(line.method) && scanner_.line_bytes() <= max_repeated_bytes;
+    in_flight_.add(line.id, again ? partial_ + std::string(end_of_line) : std::string());
     if (scanner_.line_bytes() <= max_wish_bytes) {
       wishes_.sent(line, partial_ + std::string(end_of_line));
     }

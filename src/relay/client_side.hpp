@@ -12,6 +12,8 @@ namespace hal::relay {
 
 /** The handshake, and a line that was cut by a lost connection, can be sent again up to this size. */
 inline constexpr std::size_t max_kept_line_bytes = std::size_t{256} << 10;
+/** A longer request is not sent again; lists and pings are short. */
+inline constexpr std::size_t max_repeated_bytes = 1024;
 /** Bytes waiting in one direction before its source is no longer read. */
 inline constexpr std::size_t buffer_bytes = std::size_t{256} << 10;
 
@@ -36,8 +38,8 @@ class ClientSide {
 
   /**
    * The connection is gone. A line sent in part is sent again from its beginning; one too long to have been kept is
-   * dropped up to its end. Requests in flight are answered into `answers` with an error, but for an initialize, which
-   * the caller sends again.
+   * dropped up to its end. Requests in flight are answered into `answers` with an error, but for an initialize and
+   * what repeats() has, which the caller sends again.
    */
   void connection_lost(std::string& answers);
   /** Answers that became due since, to requests whose lines were dropped. */
@@ -46,6 +48,9 @@ class ClientSide {
   void answered(const Line& response);
   /** What a new session has to be told after the handshake. */
   [[nodiscard]] const Wishes& wishes() const { return wishes_; }
+
+  /** Requests in flight that change nothing and may be sent again: pings and lists. */
+  [[nodiscard]] std::string repeats() const { return in_flight_.lines(); }
 
   /** The client's lines, with their newlines; empty when not seen, or not kept. */
   [[nodiscard]] const std::string& initialize() const { return initialize_; }

@@ -7,11 +7,11 @@
 
 namespace hal::relay {
 
-void InFlight::add(std::string_view id) {
+void InFlight::add(std::string_view id, std::string_view line) {
   if (ids_.size() >= limits::requests_in_flight) {
     ids_.pop_front();
   }
-  ids_.push_back({std::string(id), jsonrpc::id_key(id)});
+  ids_.push_back({std::string(id), jsonrpc::id_key(id), std::string(line)});
 }
 
 void InFlight::remove(std::string_view id) {
@@ -29,7 +29,7 @@ bool InFlight::contains(std::string_view id) const {
 
 void InFlight::drain(std::string_view but, const std::function<void(std::string_view)>& on_id) {
   for (auto at = ids_.begin(); at != ids_.end();) {
-    if (!but.empty() && at->id == but) {
+    if ((!but.empty() && at->id == but) || !at->line.empty()) {
       ++at;
       continue;
     }
@@ -37,6 +37,14 @@ void InFlight::drain(std::string_view but, const std::function<void(std::string_
     at = ids_.erase(at);
     on_id(id);
   }
+}
+
+std::string InFlight::lines() const {
+  std::string all;
+  for (const auto& entry : ids_) {
+    all += entry.line;
+  }
+  return all;
 }
 
 }  // namespace hal::relay

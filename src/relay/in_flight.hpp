@@ -14,21 +14,27 @@ namespace hal::relay {
  */
 class InFlight {
  public:
-  /** `id` is raw JSON text, kept byte for byte. */
-  void add(std::string_view id);
+  /**
+   * `id` is raw JSON text, kept byte for byte; `line` is the whole one, with its newline, of a request that may be sent
+   * once more, else empty.
+   */
+  void add(std::string_view id, std::string_view line = {});
   /** Answered or cancelled; ids that are not in flight are ignored. */
   void remove(std::string_view id);
   [[nodiscard]] bool contains(std::string_view id) const;
   [[nodiscard]] bool empty() const { return ids_.empty(); }
   [[nodiscard]] std::size_t size() const { return ids_.size(); }
 
-  /** Removes all but `but`, oldest first, calling back with each id as it was added. */
+  /** Removes all but `but` and those with a line, oldest first, calling back with each id as it was added. */
   void drain(std::string_view but, const std::function<void(std::string_view)>& on_id);
+  /** The lines there are, oldest first. */
+  [[nodiscard]] std::string lines() const;
 
  private:
   struct Entry {
     std::string id;
     std::string key;  ///< jsonrpc::id_key: a peer may spell a string's escapes anew.
+    std::string line;
   };
   std::list<Entry> ids_;
 };

@@ -218,6 +218,9 @@ void Relay::replay() {
     // One that waits for its answer gets this one.
     state_ = client_.initialize_in_flight() ? State::relaying : State::replaying;
   }
+  if (state_ == State::relaying) {
+    head_ += client_.repeats();
+  }
 }
 
 GatewaySide::Verdict Relay::gateway_line(const Line& line) {
@@ -255,6 +258,7 @@ void Relay::replayed(const Line& line) {
     head_ += client_.wishes().lines();
     repeated_ = client_.wishes().ids();
   }
+  head_ += client_.repeats();
 }
 
 void Relay::write_gateway() {

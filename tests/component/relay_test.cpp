@@ -203,6 +203,31 @@ TEST_F(Relay, a_new_session_is_told_of_subscriptions_and_log_level_again) {
   }
 }
 
+TEST_F(Relay, lists_and_pings_are_asked_again_and_nothing_else_is) {
+  shake_hands();
+  const auto ask = [](const std::string& id, const std::string& method) {
+    return "{\"jsonrpc\":\"2.0\",\"id\":" + id + ",\"method\":\"" + method + "\"}\n";
+  };
+  for (const auto& line : {ask("1", "tools/list"), request("2"), ask("\"3\"", "ping")}) {
+    ASSERT_TRUE(relay_.in.write(line));
+    ASSERT_EQ(session_.line(), line);
+  }
+  for (int i = 0; i < 2; ++i) {
+    session_.close();
+    if (i == 0) {
+      EXPECT_EQ(relay_.out.line(), lost("2"));
+    }
+    shake_hands_again();
+    EXPECT_EQ(session_.line(), ask("1", "tools/list"));
+    EXPECT_EQ(session_.line(), ask("\"3\"", "ping"));
+  }
+  ASSERT_TRUE(relay_.in.write(request("4")));
+  EXPECT_EQ(session_.line(), request("4")) << "after them";
+  ASSERT_TRUE(session_.write(result("1") + result("\"3\"")));
+  EXPECT_EQ(relay_.out.line(), result("1"));
+  EXPECT_EQ(relay_.out.line(), result("\"3\""));
+}
+
 /** Revision 2026-07-28 has no handshake to be repeated, and its streams end with the connection. */
 TEST_F(Relay, a_client_without_a_handshake_goes_on_after_a_restart_of_the_gateway) {
   const std::string meta = R"("_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"})";

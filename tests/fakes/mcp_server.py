@@ -11,6 +11,10 @@ Every message it gets is appended to the file MCP_FAKE_LOG names, one JSON objec
   half          writes half an answer and exits
   twice         answers twice
   elicit        asks its client, gives the answer back
+  wait          answers when it is released
+  begin         writes half of an answer with a text of `bytes` bytes, the rest when it is released
+  notify        sends the notification `method` with `params`, then answers
+  release       goes on with what waits, the oldest first, then answers
 """
 import json
 import os
@@ -36,6 +40,15 @@ def answer(request, result):
 
 def text(value):
     return {"content": [{"type": "text", "text": value}]}
+
+
+waiting = []
+
+
+def release():
+    for rest in waiting:
+        send_raw(rest)
+    waiting.clear()
 
 
 def call(request, questions):
@@ -77,6 +90,19 @@ def call(request, questions):
         question = "question-%d" % len(questions)
         questions[question] = request
         send({"jsonrpc": "2.0", "id": question, "method": "elicitation/create", "params": {"message": "?"}})
+    elif tool in ("wait", "begin"):
+        result = text("x" * arguments.get("bytes", 0))
+        line = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode() + b"\n"
+        begun = len(line) // 2 if tool == "begin" else 0
+        if begun:
+            send_raw(line[:begun])
+        waiting.append(line[begun:])
+    elif tool == "notify":
+        send({"jsonrpc": "2.0", "method": arguments["method"], "params": arguments["params"]})
+        answer(request, text("said"))
+    elif tool == "release":
+        release()
+        answer(request, text("released"))
     else:
         send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32602, "message": "no such tool"}})
 

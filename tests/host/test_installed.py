@@ -1,6 +1,7 @@
 """The package on a machine with systemd: units, D-Bus, journal, restarts, configuration."""
 
 import json
+import pathlib
 import re
 
 import pytest
@@ -249,6 +250,58 @@ def test_a_killed_daemon_finds_everything_again(host, worker, sequential):
     assert "sequentialthinking" in sequential.tools()
 
 
+def think(client, number):
+    """How many thoughts the server's process has had with this one."""
+    result = client.request("tools/call", {"name": "sequentialthinking", "arguments": {
+        "thought": "one more", "thoughtNumber": number, "totalThoughts": number, "nextThoughtNeeded": True}})
+    return json.loads(result["content"][0]["text"])["thoughtHistoryLength"]
+
+
+def test_a_restart_of_the_gateway_is_a_pause(host, worker, sequential):
+    """Calls are made all the time; each is answered, once, by a process that remembers all of them."""
+    first = think(sequential, 1)
+    servers, thoughts = server_units(host), 1
+    for _ in range(3):
+        old = host.unit("hal9000-gateway.service", "MainPID")["MainPID"]
+        restart = host.open("systemctl", "restart", "hal9000-gateway.service")
+        while restart.poll() is None:
+            thoughts += 1
+            assert think(sequential, thoughts) == first + thoughts - 1
+        assert restart.returncode == 0
+        assert host.unit("hal9000-gateway.service", "MainPID")["MainPID"] not in {"0", old}
+    thoughts += 1
+    assert think(sequential, thoughts) == first + thoughts - 1
+    assert server_units(host) == servers
+    assert host.unit("hal9000-gateway.service", "NFileDescriptorStore")["NFileDescriptorStore"] == "0", "taken out"
+
+
+@pytest.fixture
+def slow(host):
+    """A worker's session with a server that answers a call when another one releases it."""
+    program = "/usr/local/share/slow_mcp_server.py"
+    host.write(program, (pathlib.Path(__file__).parent.parent / "fakes/mcp_server.py").read_text())
+    added = json.dumps({"mcpServers": {"slow": {"command": "python3", "args": [program]}}})
+    assert host.call(ROOT, "Manager1", "AddServers", "sa{sv}", added, "0") == [["slow", "added", ""]]
+    answer = host.run("busctl", "call", "org.hal9000", ROOT, "org.hal9000.Manager1", "Spawn", "sa{sv}", "/srv/project",
+                      "0", timeout=180)
+    path = re.fullmatch(r'o "(/org/hal9000/worker/\w+)"', answer.strip())[1]
+    client = McpClient(host, path, "slow")
+    yield client
+    client.close()
+    host.call(path, "Worker1", "Remove")
+    host.call(ROOT, "Manager1", "RemoveServer", "s", "slow")
+
+
+def test_a_call_outlives_a_restart_of_the_gateway(host, slow):
+    slow.send({"jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": {"name": "wait", "arguments": {}}})
+    slow.tools()  # answered after the server was given the call
+    host.run("systemctl", "restart", "hal9000-gateway.service")
+    slow.send({"jsonrpc": "2.0", "id": "last", "method": "tools/call", "params": {"name": "release", "arguments": {}}})
+    answers = [json.loads(slow.process.stdout.readline()) for _ in range(2)]
+    assert [answer["id"] for answer in answers] == ["slow", "last"]
+    assert all("result" in answer for answer in answers), answers
+
+
 def test_a_killed_gateway_costs_no_worker(host, worker):
     old = host.unit("hal9000-gateway.service", "MainPID")["MainPID"]
     host.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "hal9000-gateway.service")
@@ -306,9 +359,12 @@ def test_a_stopped_daemon_is_started_by_a_call(host):
     wait_for_daemon(host)
 
 
-def test_the_package_can_be_installed_over_itself(host, worker):
-    container = container_of(host, worker)
+def test_the_package_can_be_installed_over_itself(host, worker, sequential):
+    container, thoughts = container_of(host, worker), think(sequential, 1)
+    gateway = host.unit("hal9000-gateway.service", "MainPID")["MainPID"]
     host.run("dpkg", "--install", "/root/hal9000.deb")
     wait_for_daemon(host)
+    assert host.unit("hal9000-gateway.service", "MainPID")["MainPID"] not in {"0", gateway}
+    assert think(sequential, 2) == thoughts + 1
     wait_until("the worker is taken up again", lambda: state_of(host, worker) == "running")
     assert container_of(host, worker) == container

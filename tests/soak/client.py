@@ -53,6 +53,11 @@ class Client:
     def wrong(self, kind, text):
         self.world.wrong(kind, f"{self.name} ({self.kind}, {self.server}): {text}")
 
+    def hit(self, what, moment):
+        """Whether something from outside can be felt here since then."""
+        faults = self.world.faults
+        return faults.any_since(what, moment) or (self.kind == "http" and faults.any_since("restart", moment))
+
     # Life.
 
     async def live(self, actions, pause):
@@ -61,7 +66,7 @@ class Client:
         try:
             await self.wire.open()
         except ConnectionError as problem:
-            if not self.world.faults.any_since("gateway", self.born):
+            if not self.hit("gateway", self.born):
                 self.wrong("refused", str(problem))
             return
         try:
@@ -130,7 +135,7 @@ class Client:
             call.answer.cancel()  # over HTTP a session that is over answers with 404
         if self.wire.survives_gateway:
             return self.wrong("closed", "the relay ended")
-        if self.world.faults.any_since("gateway", self.born):
+        if self.hit("gateway", self.born):
             return None
         if self.server != "session" or (self.kind == "socket" and left):
             self.wrong("closed", f"the gateway ended the session, {[call.what for call in left]} open")
@@ -321,7 +326,7 @@ class Client:
         code, waited = error["code"], time.monotonic() - call.started
         self.world.count("errors", self.server, str(code))
         if code in (SERVER_GONE, NOT_STARTED):
-            if not self.world.faults.any_since(self.server, call.started):
+            if not self.hit(self.server, call.started):
                 self.wrong("error", f"{call.what} failed without a reason after {waited:.1f} s: {error}")
         elif code == TIMED_OUT:
             if waited < self.world.request_timeout * 0.9:

@@ -29,11 +29,12 @@
 /**
  * hal9000d's data plane and supervisor as they are, with workers that are only sockets and tokens: no engine, no bus.
  *
- *   soak_driver GATEWAY FOLDER WORKERS REQUEST_TIMEOUT_MS PROGRAM ARGUMENT…
+ *   soak_driver SOCKET FOLDER WORKERS REQUEST_TIMEOUT_MS PROGRAM ARGUMENT…
  *
- * PROGRAM is an MCP server, configured as "session" and, twice in mode shared, as "shared" and "steady". Prints the
- * port of MCP over HTTP; worker N has the socket FOLDER/wN.sock and the token wN.secret. Answers each line on stdin
- * with one line of JSON: what the daemon tells of its servers. Ends with stdin.
+ * SOCKET is where a gateway listens for its daemon. PROGRAM is an MCP server, configured as "session" and, twice in
+ * mode shared, as "shared" and "steady". Prints the port of MCP over HTTP; worker N has the socket FOLDER/wN.sock and
+ * the token wN.secret. Answers each line on stdin with one line of JSON: what the daemon tells of its servers. Ends
+ * with stdin.
  */
 namespace {
 
@@ -81,7 +82,7 @@ class Workers final : public test::FakeRegistry {
 };
 
 struct Options {
-  std::string gateway;
+  std::string socket;
   std::string folder;
   int workers = 0;
   std::chrono::milliseconds request_timeout{0};
@@ -94,7 +95,7 @@ class Driver final : private server::Supervisor::Listener {
       : loop_(loop),
         workers_(loop, options.folder, options.workers),
         launcher_(loop),
-        data_plane_(loop, workers_, {.unit_socket = {}, .program = options.gateway}),
+        data_plane_(loop, workers_, {.unit_socket = options.socket, .program = {}}),
         supervisor_(loop, launcher_, static_cast<server::Supervisor::Listener&>(*this), backoff()),
         http_(listen_tcp(port_)),
         commands_(loop, UniqueFd(::dup(STDIN_FILENO)), UniqueFd(::dup(STDOUT_FILENO)), "commands",
@@ -207,7 +208,7 @@ class Driver final : private server::Supervisor::Listener {
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (words.size() < 5) {
-    std::fprintf(stderr, "usage: soak_driver GATEWAY FOLDER WORKERS REQUEST_TIMEOUT_MS PROGRAM [ARGUMENT...]\n");
+    std::fprintf(stderr, "usage: soak_driver SOCKET FOLDER WORKERS REQUEST_TIMEOUT_MS PROGRAM [ARGUMENT...]\n");
     return EXIT_FAILURE;
   }
   try {

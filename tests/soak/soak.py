@@ -18,6 +18,8 @@ import tempfile
 
 from world import World
 
+RESTARTS = 5
+
 
 @dataclasses.dataclass
 class Outcome:
@@ -25,7 +27,7 @@ class Outcome:
     violations: dict
     counts: dict
     fresh: dict  # the gateway at rest: before the first client,
-    third: dict  # after a third of the time, when it has been killed once,
+    third: dict  # after a third of the time, when it has been killed once and restarted some times,
     end: dict  # and at the end
     expected: dict  # what a little known traffic should add to a server's counters,
     counted: dict  # and what it does
@@ -41,7 +43,9 @@ async def soak(build, folder, seed, seconds, factor):
         world.running.set()
         await asyncio.sleep(seconds / 6)
         await world.kill_gateway()
-        await asyncio.sleep(seconds / 6)
+        for _ in range(RESTARTS):
+            await asyncio.sleep(seconds / 6 / RESTARTS)
+            await world.restart_gateway()
         third = await world.rest()
         world.running.set()
         await asyncio.sleep(seconds * 2 / 3)

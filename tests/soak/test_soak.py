@@ -35,6 +35,7 @@ def test_everything_happened(outcome):
     assert {kind for what, kind, _ in done if what == "lives"} == {"relay", "socket", "http"}
     assert {how for what, _, how in done if what == "lives"} >= {"polite", "signal", "cut", "half", "ended"}
     assert {where for what, where, _ in done if what == "trouble"} >= {"gateway", "client", "shared"}
+    assert done["trouble", "gateway", "restart"] == soak.RESTARTS
     assert done["errors", "shared", "-32603"] > 0
 
 

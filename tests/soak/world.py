@@ -12,6 +12,7 @@ import sys
 import time
 
 from client import Client
+from unit import Unit
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORKERS = 8
@@ -82,10 +83,13 @@ class World:
     # The gateway and its daemon.
 
     async def start(self):
+        log = open(self.folder / "log", "wb")
+        self.unit = Unit(self.build / "src/gateway/hal9000-gateway", self.folder, log)
+        await self.unit.start()
         self.driver = await asyncio.create_subprocess_exec(
-            str(self.build / "tests/soak/soak_driver"), str(self.build / "src/gateway/hal9000-gateway"), str(self.folder),
+            str(self.build / "tests/soak/soak_driver"), self.unit.path, str(self.folder),
             str(WORKERS), str(int(self.request_timeout * 1000)), sys.executable, "-SIu", str(HERE / "server.py"),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=open(self.folder / "log", "wb"))
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log)
         self.place.port = int(await self.driver.stdout.readline())
         await self.until("the gateway", lambda status: status["connected"])
         self.tasks = [asyncio.create_task(self.slot(number)) for number in range(len(KINDS))]
@@ -107,20 +111,25 @@ class World:
         return status
 
     def children(self):
-        """Process ids by what they are: gateway, or the server's name."""
+        """Process ids by the server's name."""
         found = collections.defaultdict(list)
         for pid in pathlib.Path(f"/proc/{self.driver.pid}/task/{self.driver.pid}/children").read_text().split():
             with contextlib.suppress(OSError):
-                is_gateway = pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "hal9000-gateway"
-                found["gateway" if is_gateway else pathlib.Path(os.readlink(f"/proc/{pid}/cwd")).name].append(int(pid))
+                found[pathlib.Path(os.readlink(f"/proc/{pid}/cwd")).name].append(int(pid))
         return found
 
     async def kill_gateway(self):
-        pid = self.children()["gateway"][0]
         with self.faults.of("gateway", *set(SERVERS)):
-            os.kill(pid, signal.SIGKILL)
-            await self.until("another gateway", lambda status: self.children()["gateway"] not in ([pid], []) and status["connected"])
+            await self.unit.kill()
+            await self.until("another gateway", lambda status: status["connected"])
         self.count("trouble", "gateway", "kill")
+
+    async def restart_gateway(self):
+        """For clients over HTTP it is a blow like another, for all others nothing."""
+        with self.faults.of("restart"):
+            await self.unit.restart()
+            await self.until("the next gateway", lambda status: status["connected"])
+        self.count("trouble", "gateway", "restart")
 
     async def close(self):
         for task in self.tasks:
@@ -128,10 +137,11 @@ class World:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         self.driver.stdin.close()
         try:
-            return await asyncio.wait_for(self.driver.wait(), 30)
+            code = await asyncio.wait_for(self.driver.wait(), 30)
         except asyncio.TimeoutError:
             self.driver.kill()
-            return await self.driver.wait()
+            code = await self.driver.wait()
+        return code or await self.unit.close()
 
     # Clients.
 
@@ -198,7 +208,7 @@ class World:
             await self.nothing_is_open(server)
         status = await self.until("an end of all sessions and processes", lambda status: all(
             one["sessions"] == 0 and one["instances"] == 0 for one in status["servers"].values()))
-        pid = self.children()["gateway"][0]
+        pid = self.unit.pid
         self.fds_at_rest = self.fds_at_rest or self.fds(pid)
         await self.until("closed connections", lambda _: self.fds(pid) == self.fds_at_rest)
         memory = dict(line.split(":") for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())

@@ -51,6 +51,30 @@ TEST(ClientSide, answers_what_is_in_flight_with_the_clients_own_ids) {
   EXPECT_EQ(lost(client), "");
 }
 
+TEST(ClientSide, what_changes_nothing_is_sent_again_until_it_is_answered) {
+  ClientSide client;
+  const auto ping = request("1", "ping");
+  const auto list = request("2", "tools/list");
+  const auto cut = request("5", "prompts/list");
+  client.append(ping + request("3") + list + request("4", "resources/list") + request("6", "tools/list_all") + cut);
+  (void)client.next();
+  client.sent(client.next().size() - 3);
+  EXPECT_EQ(client.repeats(), ping + list + request("4", "resources/list"));
+  client.answered(response("4"));
+  EXPECT_EQ(lost(client), lost_answer("3") + lost_answer("6"));
+  EXPECT_EQ(lost(client), "") << "a second break before all of it was sent";
+  EXPECT_EQ(client.repeats(), ping + list);
+  EXPECT_EQ(send_all(client), cut) << "what was cut is sent as it is";
+  client.append("{\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":2}}\n");
+  send_all(client);
+  client.answered(response("1"));
+  EXPECT_EQ(client.repeats(), cut);
+  const std::string padding(max_repeated_bytes, ' ');
+  client.append("{\"method\":\"ping\",\"id\":7" + padding + "}\n");
+  send_all(client);
+  EXPECT_EQ(lost(client), lost_answer("7")) << "too long to be kept";
+}
+
 TEST(ClientSide, a_cancelled_request_is_no_longer_waited_for) {
   ClientSide client;
   client.append(request("1") + request("2"));
