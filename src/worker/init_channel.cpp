@@ -15,8 +15,6 @@ namespace hal::worker {
 
 namespace {
 
-/** execve of a large program from a cold disk takes a second or two. */
-constexpr auto start_deadline = std::chrono::seconds(20);
 /** After a new connection PID 1 says at once what still runs; what it has not named by then has ended unseen. */
 constexpr auto settle_time = std::chrono::seconds(2);
 /**
@@ -135,7 +133,8 @@ void InitChannel::adopt_connection(UniqueFd connection) {
                                     [this](const Error& reason) { on_closed(reason); }});
 }
 
-void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done) {
+void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done,
+                        std::chrono::milliseconds deadline) {
   request.id = ExecId{next_id_++};
   const ExecId id = request.id;
   main_ = request.kind == init::RequestKind::main ? id : main_;
@@ -157,7 +156,7 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
       sent ? Error{Errc::timed_out, "the worker's init did not start the program in time"} : sent.error();
   pending.deadline =
       std::make_unique<event::Timer>(loop_, name_ + " (start)", [this, id, error] { finish_start(id, error); });
-  pending.deadline->arm(sent ? start_deadline : std::chrono::seconds(0));
+  pending.deadline->arm(sent ? deadline : std::chrono::milliseconds(0));
   pending_.emplace(id, std::move(pending));
   listen_for_life();
 }

@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -27,6 +28,9 @@ namespace hal::worker {
  */
 class InitChannel {
  public:
+  /** execve of a large program from a cold disk takes a second or two. */
+  static constexpr auto start_deadline = std::chrono::seconds(20);
+
   struct Callbacks {
     /** PID 1 has connected. `main_started`: the worker's command was started on an earlier connection. */
     std::function<void(bool main_started)> on_connected;
@@ -51,7 +55,8 @@ class InitChannel {
    * with its id and, for a terminal, the pty. Errors: what execve said (not_found, denied …), limit at
    * limits::execs_per_worker, disconnected, timed_out.
    */
-  void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done);
+  void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done,
+             std::chrono::milliseconds deadline = start_deadline);
   /** The exit code of a program that was started: now, later, or not_found. */
   void wait(ExecId id, Done<int> done);
   /** How many run now beside the worker's command. */

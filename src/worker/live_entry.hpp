@@ -5,6 +5,7 @@
 #include "worker/live_registry.hpp"
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -59,6 +60,12 @@ struct LiveRegistry::Entry {
   /** The spawn was answered before the worker ran; a failure leaves it in state failed. */
   bool answer_early = false;
   Claim claim = Claim::prefer;
+  /** Of a spawn: what was opened for it, until a container is found or made. */
+  std::optional<Mounts> mounts;
+  /** Of a warm worker: the spawn that will take it, if it answers. */
+  WorkerId reserved_for;
+  /** Of a warm worker: it has been asked whether all is in place. */
+  bool asked = false;
   /** Removed while it was being made: forget it when the launch has tidied up. */
   bool removed = false;
   bool out_of_memory = false;

@@ -267,6 +267,9 @@ void LiveRegistry::erase(const WorkerId& id) {
   if (!node.mapped()->worker.generation.empty()) {
     stock_changed();
   }
+  if (const auto& claim = node.mapped()->reserved_for; !claim.value.empty()) {
+    event::post(parts_.loop, "claim", alive_.wrap([this, claim] { reserve_warm(claim); }));
+  }
 }
 
 }  // namespace hal::worker

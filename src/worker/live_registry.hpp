@@ -127,6 +127,10 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] Result<void> check_makeable(const Worker& worker) const;
   [[nodiscard]] std::vector<Binder::OpenRequest> mounts_of(const Worker& worker, int directory) const;
   void opened(const WorkerId& id, Result<std::vector<DetachedMount>> mounts);
+  /** Reserves a warm worker for the spawn and asks whether it is well; settles at once where none fits. */
+  void reserve_warm(const WorkerId& id);
+  /** In a warm worker, which has answered, or in a container that is made now. */
+  void settle(const WorkerId& id, Entry* warm);
   [[nodiscard]] Result<void> claim_name(Entry& entry);
   [[nodiscard]] Result<void> open_init_channel(Entry& entry);
   [[nodiscard]] Result<void> open_doors(Entry& entry);
@@ -141,6 +145,8 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] std::string defect_of(const Entry& entry) const;
   [[nodiscard]] Entry* find_warm(const Worker& asked) const;
   [[nodiscard]] Error no_warm(const Worker& asked) const;
+  void ask_warm(Entry& warm);
+  void give_up_warm(const WorkerId& id, const Error& error);
   [[nodiscard]] WorkerId take_warm(Entry& asked, Entry& warm);
   void bind(Entry& entry, Mounts mounts, Done<void> done);
   void made_warm(const WorkerId& id, Result<Worker>&& result, const Done<WorkerId>& done);

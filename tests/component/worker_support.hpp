@@ -101,7 +101,15 @@ class FakeInit {
   /** Answers pings only. */
   bool starts_nothing = false;
   int pings = 0;
+  /** Requests so far, while it was mute. */
+  std::size_t unanswered = 0;
   bool closed = false;
+
+  /** Goes on, as after SIGCONT, with the last request. */
+  void answer_late() {
+    mute = false;
+    answer(last_unanswered_);
+  }
 
  private:
   void on_request(io::Message message) {
@@ -114,8 +122,16 @@ class FakeInit {
       return send(record);
     }
     if (mute || starts_nothing) {
+      ++unanswered;
+      last_unanswered_ = request;
       return;
     }
+    answer(request);
+  }
+
+  void answer(const init::Request& request) {
+    init::Record record;
+    record.id = request.id;
     if (request.kind == init::RequestKind::prepare) {
       record.kind = prepare_error == 0 ? init::RecordKind::prepared : init::RecordKind::failed;
       record.error = prepare_error;
@@ -136,6 +152,7 @@ class FakeInit {
     }
   }
 
+  init::Request last_unanswered_;
   io::MessageChannel channel_;
 };
 
