@@ -19,12 +19,13 @@ bool is_failure(const End& end) {
     return false;
   }
   if (end.command) {
-    return end.command->signal != 0 && !asks_to_end(end.command->signal);
+    const int signal = end.command->signal;
+    return signal != 0 && !asks_to_end(signal) && !end.sent.contains(signal);
   }
   if (end.container_code) {  // of init, which passes on how the command ended, or is killed itself
     // 255 is what engines say of containers that ended while they did not run themselves, as at a reboot.
     const int signal = *end.container_code - 128;
-    return signal > 0 && signal <= SIGRTMAX && !asks_to_end(signal);
+    return signal > 0 && signal <= SIGRTMAX && !asks_to_end(signal) && !end.sent.contains(signal);
   }
   return true;
 }

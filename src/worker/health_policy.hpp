@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <set>
 #include <vector>
 
 /** Whether a worker that came to an end, or to nothing, is made anew. Pure. */
@@ -18,12 +20,14 @@ struct End {
   std::optional<process::ExitStatus> command;
   /** What the engine says of the container; unset: it is gone, or runs and is not well. */
   std::optional<int> container_code;
+  /** Signals its owner sent to the command. */
+  std::set<int> sent = {};
 };
 
 /**
  * Whether nobody wanted it. A command that ends by itself has ended, whatever its exit code; so has one that was asked
- * to end by a signal that asks (HUP, INT, PIPE, TERM). All others are failures: another signal (also of the kernel, for
- * memory), a container killed or removed behind our back, an init that does not answer.
+ * to end by a signal that asks (HUP, INT, PIPE, TERM), or by one its owner sent. All others are failures: another signal
+ * (also of the kernel, for memory), a container killed or removed behind our back, an init that does not answer.
  */
 [[nodiscard]] bool is_failure(const End& end);
 

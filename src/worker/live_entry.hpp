@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,8 @@ namespace hal::worker {
 struct Health {
   /** Whoever ends it now was asked to. */
   bool end_wanted = false;
+  /** Signals its owner has sent to the command. */
+  std::set<int> sent;
   std::optional<process::ExitStatus> command;
   std::vector<std::chrono::steady_clock::time_point> replaced;
   /** What is wrong with a worker in state unhealthy. */
@@ -116,6 +119,24 @@ LiveRegistry::Entry* LiveRegistry::running(const WorkerId& id, const Done<T>& do
     return nullptr;
   }
   return found;
+}
+
+template <class T>
+LiveRegistry::Entry* LiveRegistry::awake(const WorkerId& id, const Done<T>& done) {
+  Entry* found = running(id, done);
+  Result<T> error = Error{Errc::busy, ""};
+  if (found == nullptr) {
+    return nullptr;
+  }
+  if (found->paused) {
+    error = Error{Errc::busy, "worker " + found->worker.name + " is paused"};
+  } else if (!found->init) {
+    error = Error{Errc::unavailable, "worker " + found->worker.name + ": its control socket could not be opened"};
+  } else {
+    return found;
+  }
+  answer(done, std::move(error));
+  return nullptr;
 }
 
 }  // namespace hal::worker

@@ -155,7 +155,7 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       } else if (reason.empty()) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
-      const End end{entry.health.end_wanted, entry.health.command, info.exit_code};
+      const End end{entry.health.end_wanted, entry.health.command, info.exit_code, entry.health.sent};
       if (!recover(entry, end, info.exit_code, reason)) {
         ended(entry, State::exited, info.exit_code, std::move(reason));
       }

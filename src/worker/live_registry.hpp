@@ -87,7 +87,7 @@ class LiveRegistry final : public Registry, public Stock {
   /** Errc::limit at limits::log_streams_per_worker and _per_owner. */
   void logs(const WorkerId& id, LogOptions options, Done<UniqueFd> done) override;
   void stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) override;
-  void kill(const WorkerId& id, std::string signal, Done<void> done) override;
+  void kill(const WorkerId& id, int signal, Done<void> done) override;
   void remove(const WorkerId& id, Done<void> done) override;
   void restart(const WorkerId& id, Done<void> done) override;
   void pause(const WorkerId& id, Done<void> done) override;
@@ -116,8 +116,9 @@ class LiveRegistry final : public Registry, public Stock {
   /** The entry if its worker is running; otherwise answers `done` with the error. */
   template <class T>
   Entry* running(const WorkerId& id, const Done<T>& done);
-  /** As running(), for starting programs: a paused worker is busy. */
-  Entry* awake(const WorkerId& id, const Done<Stream>& done);
+  /** As running(), for what init is asked: a paused worker is busy. */
+  template <class T>
+  Entry* awake(const WorkerId& id, const Done<T>& done);
   template <class T>
   void answer(Done<T> done, Result<T> result);
 

@@ -68,8 +68,19 @@ TEST_F(HealthFixture, OnlyFailuresAreReplaced) {
       {"has a child out of memory", [this](auto& id) { end_command(1 << 8), runtime.die(at(id).container, 1, true); },
        false},
       {"is stopped", [this](auto& id) { registry->stop(id, 1s, [](const Result<void>&) {}); }, false},
-      {"is killed by its owner", [this](auto& id) { registry->kill(id, "SIGKILL", [](const Result<void>&) {}); },
+      {"is killed by its owner", [this](auto& id) { registry->kill(id, SIGKILL, [](const Result<void>&) {}); }, false},
+      {"is sent the signal that ends it",
+       [this](auto& id) {
+         registry->kill(id, SIGUSR1, [](const Result<void>&) {});
+         end_command(SIGUSR1), runtime.die(at(id).container, 128 + SIGUSR1);
+       },
        false},
+      {"is asked to end and crashes",
+       [this](auto& id) {
+         registry->kill(id, SIGTERM, [](const Result<void>&) {});
+         end_command(SIGSEGV), runtime.die(at(id).container, 139);
+       },
+       true},
       {"vanishes", [this](auto& id) { runtime.vanish(at(id).container); }, true},
   };
   for (const auto& one : cases) {
@@ -84,7 +95,7 @@ TEST_F(HealthFixture, OnlyFailuresAreReplaced) {
 TEST_F(HealthFixture, AnOwnersSignalThatDoesNotEndItMakesNoFailureWanted) {
   const auto id = spawn("/srv/project");
   ASSERT_TRUE(id);
-  ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, "SIGUSR1", std::move(done)); }));
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, SIGUSR1, std::move(done)); }));
   runtime.die(at(*id).container, 137);
   EXPECT_TRUE(until(*id, State::running, 1)) << at(*id).reason;
 }

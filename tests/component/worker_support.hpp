@@ -94,6 +94,7 @@ class FakeInit {
   int prepare_error = 0;
   /** Without those that only prepare. */
   std::vector<init::Request> requests;
+  std::vector<init::Request> signals;
   /** Programs run on instead of ending at once; the merge of the configuration ends all the same. */
   bool stays_running = false;
   /** Answers nothing. */
@@ -120,6 +121,9 @@ class FakeInit {
       ++pings;
       record.kind = init::RecordKind::pong;
       return send(record);
+    }
+    if (request.kind == init::RequestKind::signal && !mute) {
+      return signals.push_back(request);
     }
     if (mute || starts_nothing) {
       ++unanswered;

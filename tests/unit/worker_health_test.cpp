@@ -35,6 +35,9 @@ TEST(HealthPolicy, TellsFailuresFromEnds) {
       {"ended while nobody looked", {false, {}, 2}, false},
       {"the container is gone", {false, {}, {}}, true},
       {"it was being removed", {true, {}, {}}, false},
+      {"ended by a signal its owner sent", {false, killed(SIGUSR1), 138, {SIGUSR1}}, false},
+      {"ended so while nobody looked", {false, {}, 138, {SIGUSR1}}, false},
+      {"killed after another signal", {false, killed(SIGKILL), 137, {SIGUSR1}}, true},
   };
   for (const auto& one : cases) {
     EXPECT_EQ(is_failure(one.end), one.failure) << one.what;
