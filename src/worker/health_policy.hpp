@@ -50,4 +50,15 @@ inline constexpr std::chrono::minutes replacements_within{10};
                                            const std::vector<std::chrono::steady_clock::time_point>& replaced,
                                            std::chrono::steady_clock::time_point now);
 
+/**
+ * What the record keeps of `replaced`: times of the calendar, microseconds since the epoch. The daemon itself counts by
+ * the clock nobody can set, which means nothing to the next daemon.
+ */
+[[nodiscard]] std::vector<std::uint64_t> kept_replacements(
+    const std::vector<std::chrono::steady_clock::time_point>& replaced, std::chrono::steady_clock::time_point now,
+    std::uint64_t now_usec);
+/** Back from the record, those that still count. One from the future, for the clock was set back, counts as just now. */
+[[nodiscard]] std::vector<std::chrono::steady_clock::time_point> taken_up_replacements(
+    const std::vector<std::uint64_t>& kept, std::chrono::steady_clock::time_point now, std::uint64_t now_usec);
+
 }  // namespace hal::worker

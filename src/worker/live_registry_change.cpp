@@ -120,7 +120,10 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   if (const auto possible = check_makeable(found->worker); !possible) {
     return answer(std::move(done), possible);  // while there still is something to keep
   }
-  found->health.replaced.clear();
+  if (!found->interrupted && !found->cut_off) {  // else it may well be the follower who asks
+    found->health.replaced.clear();
+    found->worker.replaced_usec.clear();
+  }
   remake(*found, "restarting", std::move(done));
 }
 

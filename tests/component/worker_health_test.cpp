@@ -119,6 +119,38 @@ TEST_F(HealthFixture, GivesUpAfterTheBudgetUntilItsOwnerRestartsIt) {
   EXPECT_TRUE(until(*id, State::running, 6)) << at(*id).reason;
 }
 
+TEST_F(HealthFixture, TheBudgetIsNotRenewedByARestartOfTheDaemon) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  for (std::uint32_t i = 1; i <= worker::replacements_at_most; ++i) {
+    runtime.die(at(*id).container, 137);
+    ASSERT_TRUE(until(*id, State::running, i)) << i << ": " << at(*id).reason;
+    restart_daemon();
+    ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+    ASSERT_EQ(at(*id).state, State::running);
+  }
+  runtime.die(at(*id).container, 137);
+  ASSERT_TRUE(run_until(loop, [&] { return at(*id).state == State::failed; })) << at(*id).reason;
+  EXPECT_NE(at(*id).reason.find("made anew 4 times"), std::string::npos) << at(*id).reason;
+}
+
+/** What the follower does about it is not its owner's wish. */
+TEST_F(HealthFixture, AReplacementCutShortByTheEndOfTheDaemonCounts) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  runtime.hold("create");
+  runtime.die(at(*id).container, 137);
+  ASSERT_TRUE(run_until(loop, [&] { return at(*id).state == State::creating; }));
+  runtime.release("create");
+  restart_daemon();
+  ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+  ASSERT_EQ(at(*id).state, State::failed);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->restart(*id, std::move(done)); }));
+  EXPECT_EQ(at(*id).replaced_usec.size(), 1U);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->restart(*id, std::move(done)); })) << "this is its owner's";
+  EXPECT_TRUE(at(*id).replaced_usec.empty());
+}
+
 TEST_F(HealthFixture, AReplacementThatFailsCountsAndIsTriedAgain) {
   const auto id = spawn("/srv/project");
   ASSERT_TRUE(id);
