@@ -26,8 +26,8 @@ struct End {
 
 /**
  * Whether nobody wanted it. A command that ends by itself has ended, whatever its exit code; so has one that was asked
- * to end by a signal that asks (HUP, INT, PIPE, TERM), or by one its owner sent. All others are failures: another signal
- * (also of the kernel, for memory), a container killed or removed behind our back, an init that does not answer.
+ * to end by a signal that asks (HUP, INT, PIPE, TERM), or by one its owner sent. All others are failures: another
+ * signal (also of the kernel, for memory), a container killed or removed behind our back, an init that does not answer.
  */
 [[nodiscard]] bool is_failure(const End& end);
 
@@ -57,7 +57,8 @@ inline constexpr std::chrono::minutes replacements_within{10};
 [[nodiscard]] std::vector<std::uint64_t> kept_replacements(
     const std::vector<std::chrono::steady_clock::time_point>& replaced, std::chrono::steady_clock::time_point now,
     std::uint64_t now_usec);
-/** Back from the record, those that still count. One from the future, for the clock was set back, counts as just now. */
+/** Back from the record, those that still count. One from the future, for the clock was set back, counts as just now.
+ */
 [[nodiscard]] std::vector<std::chrono::steady_clock::time_point> taken_up_replacements(
     const std::vector<std::uint64_t>& kept, std::chrono::steady_clock::time_point now, std::uint64_t now_usec);
 

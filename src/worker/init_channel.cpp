@@ -152,8 +152,7 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
     sent = channel_->send(*std::move(datagram), std::move(fds));
   }
   // A failure known now is told from the loop all the same: never from inside the call.
-  const auto error =
-      sent ? Error{Errc::timed_out, "the worker's init did not answer in time"} : sent.error();
+  const auto error = sent ? Error{Errc::timed_out, "the worker's init did not answer in time"} : sent.error();
   pending.deadline =
       std::make_unique<event::Timer>(loop_, name_ + " (start)", [this, id, error] { finish_start(id, error); });
   pending.deadline->arm(sent ? deadline : std::chrono::milliseconds(0));

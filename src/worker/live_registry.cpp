@@ -195,6 +195,11 @@ void LiveRegistry::on_parent_replaced() {
   }
 }
 
+bool LiveRegistry::in_use() const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [](const auto& item) { return item.second->worker.state == State::running; });
+}
+
 std::vector<Stranded> LiveRegistry::stranded() const {
   std::vector<Stranded> all;
   for (const auto& [id, entry] : entries_) {

@@ -63,6 +63,8 @@ class LiveRegistry final : public Registry, public Stock {
   void on_makeable();
   /** The worker's programs could not start others, for its limit of tasks; `busiest` is whose they are. */
   void on_tasks_refused(const WorkerId& id, const std::string& busiest);
+  /** Somebody's command runs. */
+  [[nodiscard]] bool in_use() const;
   /** Profiles may say something else of the workers that there are. */
   void on_profiles_changed();
   /** Those who are cut off, and those who were being made anew when the last daemon ended. */

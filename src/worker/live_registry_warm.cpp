@@ -207,8 +207,8 @@ LiveRegistry::Entry* LiveRegistry::find_warm(const Worker& asked) const {
   for (const auto& [id, entry] : entries_) {
     const Worker& worker = entry->worker;
     if (worker.state == State::warm && entry->reserved_for.value.empty() && worker.profile == asked.profile &&
-        worker.image == asked.image && asked.network == Network::parent && (best == nullptr || rank(*entry) < rank(*best)) &&
-        defect_of(*entry).empty()) {
+        worker.image == asked.image && asked.network == Network::parent &&
+        (best == nullptr || rank(*entry) < rank(*best)) && defect_of(*entry).empty()) {
       best = entry.get();
     }
   }
