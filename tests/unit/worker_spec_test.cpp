@@ -123,9 +123,8 @@ TEST(WorkerRecord, RefusesWhatIsIncompleteOrOfAnotherType) {
   wrong_time.replace(wrong_time.find("1600000000000000"), 1, "-");
   std::string wrong_state = to_json(sample());
   wrong_state.replace(wrong_state.find("\"running\""), 9, "\"sleepy!\"");
-  for (const auto& text :
-       {std::string(), std::string("{}"), std::string("[1]"), to_json(sample()).substr(1), wrong_type, wrong_time,
-        wrong_state}) {
+  for (const auto& text : {std::string(), std::string("{}"), std::string("[1]"), to_json(sample()).substr(1),
+                           wrong_type, wrong_time, wrong_state}) {
     EXPECT_FALSE(worker_from_json(text)) << text;
   }
 }
