@@ -387,16 +387,16 @@ Result<worker::TerminalSize> read_size(std::uint16_t rows, std::uint16_t columns
   return worker::TerminalSize{rows, columns};
 }
 
-Result<std::string> read_signal(std::string_view text) {
+Result<int> read_signal(std::string_view text) {
   const auto number = text::to_number<int>(text);
   if (number && *number >= SIGRTMIN && *number <= SIGRTMAX) {
-    return std::to_string(*number);
+    return *number;
   }
   const auto short_name = text.substr(0, 3) == "SIG" ? text.substr(3) : text;
   for (int signal = 1; signal < SIGRTMIN; ++signal) {
     const char* abbreviation = ::sigabbrev_np(signal);
     if (abbreviation != nullptr && (number ? *number == signal : short_name == abbreviation)) {
-      return fmt::format("SIG{}", abbreviation);
+      return signal;
     }
   }
   return Error{Errc::invalid_argument, fmt::format("\"{}\" is no signal", text::printable(text, 32))};

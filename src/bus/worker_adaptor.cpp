@@ -231,13 +231,13 @@ void WorkerAdaptor::Stop(sdbus::Result<>&& result, std::uint32_t timeout_ms) {
 
 void WorkerAdaptor::Kill(sdbus::Result<>&& result, std::string signal) {
   const auto reply = context_.calls.answer(std::move(result), open_calls_);
-  auto read = read_signal(signal);
-  if (!read) {
-    reply.fail(read.error());
+  const auto number = read_signal(signal);
+  if (!number) {
+    reply.fail(number.error());
     return;
   }
-  run(reply, [&registry = context_.registry, id = id_, signal = std::move(*read), reply] {
-    registry.kill(id, signal, answer_with(reply));
+  run(reply, [&registry = context_.registry, id = id_, number = *number, reply] {
+    registry.kill(id, number, answer_with(reply));
   });
 }
 

@@ -104,7 +104,9 @@ Daemon::Daemon(event::Loop& loop, Options options)
       binder_(loop),
       sockets_(loop),
       heartbeat_(curl_, sockets_),
-      parent_(loop, engine_, settings_, [this](pid_t pid, Done<void> done) { heartbeat_.ask(pid, std::move(done)); }),
+      parent_(
+          loop, engine_, settings_, [this](pid_t pid, Done<void> done) { heartbeat_.ask(pid, std::move(done)); },
+          [this] { return registry_.in_use(); }),
       registry_({loop, engine_, binder_, settings_, [this] { return parent_.container(); },
                  [this] { return names_of(supervisor_); },
                  [this](pid_t pid) {
@@ -371,10 +373,6 @@ void Daemon::on_container_event(const worker::ContainerEvent& event) {
   parent_.on_container_event(event);
 }
 
-void Daemon::on_image_event() {
-  pool_.look_at_image();
-}
-
 void Daemon::on_worker_added(const worker::Worker& worker) {
   tasks_watch_.follow(worker.id, worker.pid);
   service_.on_worker_added(worker);
@@ -387,6 +385,7 @@ void Daemon::on_worker_changed(const worker::Worker& worker) {
   data_plane_.on_worker_changed(worker);
   service_.on_worker_changed(worker.id);
   follower_.on_worker_changed(worker.id);
+  parent_.on_use();
   status_changed();
 }
 

@@ -55,7 +55,7 @@ class Daemon final : private worker::Runtime::Listener,
   void on_engine_up(const worker::EngineInfo& info) override;
   void on_engine_down(const Error& reason) override;
   void on_container_event(const worker::ContainerEvent& event) override;
-  void on_image_event() override;
+  void on_image_event() override { pool_.look_at_image(); }
   // Workers.
   void on_worker_added(const worker::Worker& worker) override;
   void on_worker_changed(const worker::Worker& worker) override;

@@ -48,6 +48,8 @@ class Calls {
    */
   void send(const std::string& prefix, Call call, Done<curl::Response> done);
 
+  [[nodiscard]] bool waiting() const noexcept { return !requests_.empty(); }
+
   /** Runs `task` in the loop's next turn: for answers that are known already. */
   void later(std::function<void()> task);
 

@@ -143,6 +143,7 @@ void Client::send(Call call, Done<curl::Response> done) {
     return;
   }
   calls_.send(connection_.prefix(), std::move(call), std::move(done));
+  connection_.on_call();
 }
 
 void Client::send_plain(Call call, Done<void> done) {

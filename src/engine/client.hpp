@@ -57,6 +57,7 @@ class Client final : public worker::Runtime, private Connection::Listener {
   void on_connection_down(const Error& reason) override;
   void on_container_event(const worker::ContainerEvent& event) override;
   void on_image_event() override;
+  [[nodiscard]] bool calls_wait() const override { return calls_.waiting(); }
 
   /** To the engine; Errc::unavailable while it is not there. */
   void send(Call call, Done<curl::Response> done);

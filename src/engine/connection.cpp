@@ -96,7 +96,9 @@ void Connection::on_listening(const curl::Response& response) {
 
 std::size_t Connection::on_events(std::string_view bytes) {
   const std::weak_ptr<const bool> alive = alive_;
-  heartbeat_.arm(options_.heartbeat);
+  if (heartbeat_.armed()) {
+    heartbeat_.arm(options_.heartbeat);
+  }
   reader_.feed(bytes);
   for (;;) {
     auto event = reader_.next();
@@ -133,7 +135,16 @@ void Connection::listen_for_images() {
   images_ = std::make_unique<curl::Request>(multi_, std::move(spec), std::move(callbacks));
 }
 
+void Connection::on_call() {
+  if (up_ && ping_ == nullptr && !heartbeat_.armed()) {
+    heartbeat_.arm(options_.heartbeat);
+  }
+}
+
 void Connection::beat() {
+  if (!listener_.calls_wait()) {
+    return;
+  }
   auto spec = request_to(options_, "GET", "/_ping");
   spec.deadlines.total = options_.ping_deadline;
   curl::Request::Callbacks callbacks;
@@ -145,6 +156,7 @@ void Connection::beat() {
       return go_down(status.error());
     }
     heartbeat_.arm(options_.heartbeat);
+    ping_.reset();
   };
   ping_ = std::make_unique<curl::Request>(multi_, std::move(spec), std::move(callbacks));
 }
@@ -153,7 +165,6 @@ void Connection::go_up() {
   up_ = true;
   told_down_ = false;
   up_since_ = std::chrono::steady_clock::now();
-  heartbeat_.arm(options_.heartbeat);
   listen_for_images();
   listener_.on_connection_up();
 }

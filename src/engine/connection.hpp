@@ -17,8 +17,9 @@ namespace hal::engine {
 
 /**
  * Knows whether the engine is there: asks who it is (/_ping, /version, /info), agrees on an API version, and listens to
- * its events. When the event stream ends, or a heartbeat beside a silent one fails, the engine counts as down and all
- * of that begins anew, with growing pauses. Starts by itself in the loop's next turn.
+ * its events. When the event stream ends, or the engine does not answer while calls wait, it counts as down and all of
+ * that begins anew, with growing pauses. Nothing is asked of an engine that nobody waits for. Starts by itself in the
+ * loop's next turn.
  */
 class Connection {
  public:
@@ -30,6 +31,8 @@ class Connection {
     virtual void on_connection_down(const Error& reason) = 0;
     virtual void on_container_event(const worker::ContainerEvent& event) = 0;
     virtual void on_image_event() = 0;
+    /** Whether a call waits for its answer. */
+    [[nodiscard]] virtual bool calls_wait() const = 0;
 
    protected:
     ~Listener() = default;
@@ -42,6 +45,8 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
 
   [[nodiscard]] bool up() const noexcept { return up_; }
+  /** A call waits for its answer. */
+  void on_call();
   /** Of the last engine that was up. */
   [[nodiscard]] const worker::EngineInfo& info() const noexcept { return info_; }
   /** Why it is not up. */

@@ -21,7 +21,7 @@ struct Options {
   /** Between attempts to reach an engine that is not there. */
   std::chrono::milliseconds backoff_min{100};
   std::chrono::milliseconds backoff_max{2000};
-  /** A silent event stream says nothing about the engine's health, so it is asked this often. */
+  /** While calls wait and nothing is heard of the engine, it is asked this often whether it is there. */
   std::chrono::milliseconds heartbeat{10'000};
   /** For an answer that costs the engine nothing. */
   std::chrono::milliseconds ping_deadline{5'000};

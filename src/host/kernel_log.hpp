@@ -11,6 +11,9 @@ namespace hal::host {
  */
 [[nodiscard]] std::string memory_victim(std::string_view kernel_log, std::string_view container);
 
+/** What the kernel says, once in a control group's life, when it refuses a fork for a limit of tasks. */
+inline constexpr std::string_view fork_refusal = "fork rejected by pids controller";
+
 /** The newest part of the kernel's log; empty where we may not read it (CAP_SYSLOG). */
 [[nodiscard]] std::string read_kernel_log();
 

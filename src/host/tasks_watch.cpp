@@ -1,13 +1,17 @@
 #include "host/tasks_watch.hpp"
 
 #include "base/error.hpp"
+#include "host/kernel_log.hpp"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,6 +27,15 @@ UniqueFd open_inotify() {
   return fd;
 }
 
+/** Of a kernel that says much; the rest in the loop's next turn. */
+constexpr int records_at_once = 64;
+
+/** From its end; a record a read. */
+UniqueFd open_kernel_log() {
+  UniqueFd fd(::open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  return fd && ::lseek(fd.get(), 0, SEEK_END) == 0 ? std::move(fd) : UniqueFd();
+}
+
 }  // namespace
 
 TasksWatch::TasksWatch(event::Loop& loop, const UsageReader& usage, Callback callback)
@@ -30,7 +43,13 @@ TasksWatch::TasksWatch(event::Loop& loop, const UsageReader& usage, Callback cal
       callback_(std::move(callback)),
       inotify_(open_inotify()),
       notices_(loop, inotify_.get(), EPOLLIN, "limits of tasks", [this](std::uint32_t) { on_notice(); }),
-      again_(loop, "limits of tasks", [this] { look_at_all(); }) {}
+      kernel_log_(open_kernel_log()),
+      again_(loop, "limits of tasks", [this] { look_at_all(); }) {
+  if (kernel_log_) {
+    kernel_news_ = std::make_unique<event::Io>(loop, kernel_log_.get(), EPOLLIN, "kernel log",
+                                               [this](std::uint32_t) { on_kernel_log(); });
+  }
+}
 
 void TasksWatch::follow(const WorkerId& id, pid_t container_pid) {
   auto found = groups_.find(id);
@@ -78,7 +97,7 @@ bool TasksWatch::look(const WorkerId& id, Group& group) {
 void TasksWatch::look_at_all() {
   std::vector<WorkerId> due;
   for (const auto& [id, group] : groups_) {
-    if (group.watch < 0) {
+    if (group.watch < 0) {  // also those that are not due
       due.push_back(id);
     }
   }
@@ -119,8 +138,25 @@ void TasksWatch::on_notice() {
   arm();
 }
 
+void TasksWatch::on_kernel_log() {
+  char record[8192];  // what the kernel says at most
+  bool refused = false;
+  for (int records = 0; records < records_at_once; ++records) {
+    const auto bytes = ::read(kernel_log_.get(), record, sizeof record);
+    if (bytes < 0 && errno != EPIPE) {  // EPIPE: some were lost
+      break;
+    }
+    refused = refused || bytes < 0 ||
+              std::string_view(record, static_cast<std::size_t>(bytes)).find(fork_refusal) != std::string_view::npos;
+  }
+  if (refused) {
+    look_at_all();
+  }
+}
+
 void TasksWatch::arm() {
-  const bool due = std::any_of(groups_.begin(), groups_.end(), [](const auto& item) { return item.second.watch < 0; });
+  const bool due = std::any_of(groups_.begin(), groups_.end(),
+                               [this](const auto& item) { return item.second.due(kernel_log_.get() >= 0); });
   if (!due) {
     again_.disarm();
   } else if (!again_.armed()) {

@@ -11,13 +11,16 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 namespace hal::host {
 
 /**
- * Sees workers run into their limit of tasks. Control groups of version 2 tell of it (inotify on pids.events); those of
- * version 1 do not, and are looked at every look_interval. What goes on is told once in that time.
+ * Sees workers run into their limit of tasks. Control groups of version 2 tell of it (inotify on pids.events). Those of
+ * version 1 do not from Linux 6.11 on: of the first time in a group's life the kernel's log tells, and from then on the
+ * group is looked at every look_interval; from the start where we may not read that log. What goes on is told once in
+ * that time.
  */
 class TasksWatch {
  public:
@@ -38,6 +41,9 @@ class TasksWatch {
     /** Of inotify, while we wait for a word of the kernel; else -1, and it is looked at. */
     int watch = -1;
     std::uint64_t refused = 0;
+
+    /** Nobody will tell when forks are refused again. */
+    [[nodiscard]] bool due(bool log_tells) const { return watch < 0 && (tells || refused > 0 || !log_tells); }
   };
 
   void listen(Group& group);
@@ -46,6 +52,7 @@ class TasksWatch {
   bool look(const WorkerId& id, Group& group);
   void look_at_all();
   void on_notice();
+  void on_kernel_log();
   void arm();
 
   const UsageReader& usage_;
@@ -53,6 +60,8 @@ class TasksWatch {
   std::map<WorkerId, Group> groups_;
   UniqueFd inotify_;
   event::Io notices_;
+  UniqueFd kernel_log_;
+  std::unique_ptr<event::Io> kernel_news_;
   event::Timer again_;
 };
 

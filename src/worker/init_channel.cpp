@@ -15,8 +15,6 @@ namespace hal::worker {
 
 namespace {
 
-/** execve of a large program from a cold disk takes a second or two. */
-constexpr auto start_deadline = std::chrono::seconds(20);
 /** After a new connection PID 1 says at once what still runs; what it has not named by then has ended unseen. */
 constexpr auto settle_time = std::chrono::seconds(2);
 /**
@@ -135,7 +133,8 @@ void InitChannel::adopt_connection(UniqueFd connection) {
                                     [this](const Error& reason) { on_closed(reason); }});
 }
 
-void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done) {
+void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done,
+                        std::chrono::milliseconds deadline) {
   request.id = ExecId{next_id_++};
   const ExecId id = request.id;
   main_ = request.kind == init::RequestKind::main ? id : main_;
@@ -145,7 +144,7 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
   Result<void> sent;
   if (!connected()) {
     sent = Error{Errc::disconnected, "the worker's init is not connected"};
-  } else if (running_.size() + pending_.size() >= max_programs) {
+  } else if (request.kind != init::RequestKind::ping && running_.size() + pending_.size() >= max_programs) {
     sent = Error{Errc::limit, fmt::format("{} programs run in the worker already", limits::execs_per_worker)};
   } else if (auto datagram = init::encode(request); !datagram) {
     sent = datagram.error();
@@ -153,13 +152,35 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
     sent = channel_->send(*std::move(datagram), std::move(fds));
   }
   // A failure known now is told from the loop all the same: never from inside the call.
-  const auto error =
-      sent ? Error{Errc::timed_out, "the worker's init did not start the program in time"} : sent.error();
+  const auto error = sent ? Error{Errc::timed_out, "the worker's init did not answer in time"} : sent.error();
   pending.deadline =
       std::make_unique<event::Timer>(loop_, name_ + " (start)", [this, id, error] { finish_start(id, error); });
-  pending.deadline->arm(sent ? start_deadline : std::chrono::seconds(0));
+  pending.deadline->arm(sent ? deadline : std::chrono::milliseconds(0));
   pending_.emplace(id, std::move(pending));
   listen_for_life();
+}
+
+void InitChannel::signal(int number, Done<void> done) {
+  init::Request request;
+  request.kind = init::RequestKind::signal;
+  request.id = main_;
+  request.signal = number;
+  const auto datagram = main_.value == 0 ? Result<std::string>(Error{Errc::busy, "the worker's command does not run"})
+                                         : init::encode(request);
+  auto sent = datagram ? Result<void>() : Result<void>(datagram.error());
+  if (sent && connected()) {
+    sent = channel_->send(*datagram);
+  }
+  if (!sent) {
+    event::post(loop_, name_ + " (signal)", [sent, done = std::move(done)] { done(sent); });
+    return;
+  }
+  // It has no answer, but init takes one request after the other. Not connected: that is what the ping will say.
+  init::Request ping;
+  ping.kind = init::RequestKind::ping;
+  start(std::move(ping), {}, [done = std::move(done)](const Result<Stream>& pong) {
+    done(pong ? Result<void>() : Result<void>(pong.error()));
+  });
 }
 
 void InitChannel::wait(ExecId id, Done<int> done) {
@@ -243,6 +264,7 @@ void InitChannel::on_record(const init::Record& record, std::vector<UniqueFd> fd
       finish_start(record.id, errno_error("cannot start the program", record.error));
       break;
     case init::RecordKind::pong:
+      finish_start(record.id, Stream{{}, record.id});
       break;
     case init::RecordKind::exited:
       finish_exec(record.id, process::exit_status(record.status).code);

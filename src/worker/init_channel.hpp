@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -27,6 +28,9 @@ namespace hal::worker {
  */
 class InitChannel {
  public:
+  /** execve of a large program from a cold disk takes a second or two. */
+  static constexpr auto start_deadline = std::chrono::seconds(20);
+
   struct Callbacks {
     /** PID 1 has connected. `main_started`: the worker's command was started on an earlier connection. */
     std::function<void(bool main_started)> on_connected;
@@ -47,11 +51,14 @@ class InitChannel {
   [[nodiscard]] bool connected() const noexcept { return channel_ != nullptr && channel_->open(); }
 
   /**
-   * Sends a prepare, main or exec request, whose id this chooses, and answers when that is done or the program runs,
-   * with its id and, for a terminal, the pty. Errors: what execve said (not_found, denied …), limit at
+   * Sends a prepare, main, exec or ping request, whose id this chooses, and answers when that is done or the program
+   * runs, with its id and, for a terminal, the pty. Errors: what execve said (not_found, denied …), limit at
    * limits::execs_per_worker, disconnected, timed_out.
    */
-  void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done);
+  void start(init::Request request, std::vector<UniqueFd> fds, Done<Stream> done,
+             std::chrono::milliseconds deadline = start_deadline);
+  /** To the process group of the worker's command. Answers when init has done it; errors as of start(). */
+  void signal(int number, Done<void> done);
   /** The exit code of a program that was started: now, later, or not_found. */
   void wait(ExecId id, Done<int> done);
   /** How many run now beside the worker's command. */

@@ -47,6 +47,14 @@ std::vector<std::string> environment(const Worker& worker, const std::map<std::s
   return result;
 }
 
+init::Request prepare_request(const Worker& worker) {
+  init::Request request;
+  request.kind = init::RequestKind::prepare;
+  request.cwd = names::worker_workspace;
+  request.env = environment(worker);
+  return request;
+}
+
 Launch::Launch(const Context& context, Worker worker, InitChannel& init, Done<Worker> done)
     : context_(context),
       worker_(std::move(worker)),
@@ -184,10 +192,7 @@ void Launch::on_init_connected() {
 }
 
 void Launch::prepare() {
-  init::Request request;
-  request.kind = init::RequestKind::prepare;
-  request.cwd = names::worker_workspace;
-  request.env = environment(worker_);
+  auto request = prepare_request(worker_);
   if (mounts_) {
     // tmux starts while the rest is done; whatever becomes of it, the start of the command tells.
     init_.start(std::move(request), {}, [](const Result<Stream>&) {});

@@ -101,4 +101,7 @@ class Launch {
 [[nodiscard]] std::vector<std::string> environment(const Worker& worker,
                                                    const std::map<std::string, std::string>& extra = {});
 
+/** Has the worker's init start tmux, or say that it is there. */
+[[nodiscard]] init::Request prepare_request(const Worker& worker);
+
 }  // namespace hal::worker

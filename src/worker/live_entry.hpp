@@ -5,6 +5,8 @@
 #include "worker/live_registry.hpp"
 
 #include <memory>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,8 @@ namespace hal::worker {
 struct Health {
   /** Whoever ends it now was asked to. */
   bool end_wanted = false;
+  /** Signals its owner has sent to the command. */
+  std::set<int> sent;
   std::optional<process::ExitStatus> command;
   std::vector<std::chrono::steady_clock::time_point> replaced;
   /** What is wrong with a worker in state unhealthy. */
@@ -61,6 +65,12 @@ struct LiveRegistry::Entry {
   Claim claim = Claim::prefer;
   /** When a spawn asked for it; unset once its command runs. */
   std::optional<std::chrono::steady_clock::time_point> asked_at;
+  /** Of a spawn: what was opened for it, until a container is found or made. */
+  std::optional<Mounts> mounts;
+  /** Of a warm worker: the spawn that will take it, if it answers. */
+  WorkerId reserved_for;
+  /** Of a warm worker: it has been asked whether all is in place. */
+  bool asked = false;
   /** Removed while it was being made: forget it when the launch has tidied up. */
   bool removed = false;
   bool out_of_memory = false;
@@ -111,6 +121,24 @@ LiveRegistry::Entry* LiveRegistry::running(const WorkerId& id, const Done<T>& do
     return nullptr;
   }
   return found;
+}
+
+template <class T>
+LiveRegistry::Entry* LiveRegistry::awake(const WorkerId& id, const Done<T>& done) {
+  Entry* found = running(id, done);
+  Result<T> error = Error{Errc::busy, ""};
+  if (found == nullptr) {
+    return nullptr;
+  }
+  if (found->paused) {
+    error = Error{Errc::busy, "worker " + found->worker.name + " is paused"};
+  } else if (!found->init) {
+    error = Error{Errc::unavailable, "worker " + found->worker.name + ": its control socket could not be opened"};
+  } else {
+    return found;
+  }
+  answer(done, std::move(error));
+  return nullptr;
 }
 
 }  // namespace hal::worker

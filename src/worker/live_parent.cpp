@@ -15,9 +15,10 @@ namespace {
 
 constexpr auto first_retry = std::chrono::milliseconds(500);
 constexpr auto last_retry = std::chrono::milliseconds(30'000);
-/** While ChromaDB starts, and while it is well. */
+/** While ChromaDB starts, and while it is well and in use. Its end is an event; only a hanging one needs to be asked.
+ */
 constexpr auto starting_beat = std::chrono::milliseconds(250);
-constexpr auto healthy_beat = std::chrono::seconds(5);
+constexpr auto healthy_beat = std::chrono::seconds(60);
 /** ChromaDB needs a few seconds from a cold disk. */
 constexpr int starting_beats_allowed = 240;
 constexpr int healthy_beats_allowed = 3;
@@ -38,10 +39,12 @@ std::string_view name(Parent::State state) {
   return "unknown";
 }
 
-LiveParent::LiveParent(event::Loop& loop, Runtime& runtime, const Settings& settings, Heartbeat heartbeat)
+LiveParent::LiveParent(event::Loop& loop, Runtime& runtime, const Settings& settings, Heartbeat heartbeat,
+                       std::function<bool()> in_use)
     : runtime_(runtime),
       settings_(settings),
       heartbeat_(std::move(heartbeat)),
+      in_use_(std::move(in_use)),
       retry_delay_(first_retry),
       retry_(loop, "parent retry", [this] { find_holder([](const Result<void>&) {}); }),
       beat_(loop, "chroma heartbeat", [this] { beat(); }) {}
@@ -231,10 +234,18 @@ void LiveParent::beat() {
   if (pid_ == 0 || chroma_.value.empty()) {
     return;
   }
+  asking_ = true;
   heartbeat_(pid_, alive_.wrap([this](const Result<void>& answer) { on_beat(answer); }));
 }
 
+void LiveParent::on_use() {
+  if (state_ == State::running && !asking_ && !beat_.armed() && in_use_()) {
+    beat();
+  }
+}
+
 void LiveParent::on_beat(const Result<void>& answer) {
+  asking_ = false;
   if (chroma_.value.empty() || busy_) {
     return;
   }
@@ -245,7 +256,9 @@ void LiveParent::on_beat(const Result<void>& answer) {
       log::info({}, "ChromaDB is healthy");
     }
     set_health(Health::healthy, "");
-    beat_.arm(healthy_beat);
+    if (in_use_()) {
+      beat_.arm(healthy_beat);
+    }
     return;
   }
   ++missed_beats_;

@@ -18,7 +18,9 @@ class LiveParent final : public Parent {
   /** Asks ChromaDB's heartbeat in the network namespace of this process. Has a deadline of its own. */
   using Heartbeat = std::function<void(pid_t holder, Done<void> done)>;
 
-  LiveParent(event::Loop& loop, Runtime& runtime, const Settings& settings, Heartbeat heartbeat);
+  /** `in_use`: a worker runs that may want ChromaDB. */
+  LiveParent(event::Loop& loop, Runtime& runtime, const Settings& settings, Heartbeat heartbeat,
+             std::function<bool()> in_use);
 
   void set_listener(Listener* listener) { listener_ = listener; }
 
@@ -26,6 +28,8 @@ class LiveParent final : public Parent {
   void reconcile(Done<void> done);
   void on_engine_down();
   void on_container_event(const ContainerEvent& event);
+  /** What `in_use` says may be another now. */
+  void on_use();
 
   [[nodiscard]] State state() const override { return state_; }
   [[nodiscard]] const std::string& reason() const override { return reason_; }
@@ -56,6 +60,7 @@ class LiveParent final : public Parent {
   Runtime& runtime_;
   const Settings& settings_;
   Heartbeat heartbeat_;
+  std::function<bool()> in_use_;
   Listener* listener_ = nullptr;
   State state_ = State::absent;
   std::string reason_ = "the container engine has not been asked yet";
@@ -64,6 +69,7 @@ class LiveParent final : public Parent {
   ContainerId chroma_;
   Health health_ = Health::absent;
   int missed_beats_ = 0;
+  bool asking_ = false;
   bool busy_ = false;
   std::chrono::milliseconds retry_delay_;
   event::Timer retry_;

@@ -155,7 +155,7 @@ void LiveRegistry::apply(Entry& entry, const ContainerInfo& info) {
       } else if (reason.empty()) {
         reason = fmt::format("the container ended with code {}", info.exit_code);
       }
-      const End end{entry.health.end_wanted, entry.health.command, info.exit_code};
+      const End end{entry.health.end_wanted, entry.health.command, info.exit_code, entry.health.sent};
       if (!recover(entry, end, info.exit_code, reason)) {
         ended(entry, State::exited, info.exit_code, std::move(reason));
       }
@@ -193,6 +193,11 @@ void LiveRegistry::on_parent_replaced() {
       }
     }
   }
+}
+
+bool LiveRegistry::in_use() const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [](const auto& item) { return item.second->worker.state == State::running; });
 }
 
 std::vector<Stranded> LiveRegistry::stranded() const {
@@ -266,6 +271,9 @@ void LiveRegistry::erase(const WorkerId& id) {
   }
   if (!node.mapped()->worker.generation.empty()) {
     stock_changed();
+  }
+  if (const auto& claim = node.mapped()->reserved_for; !claim.value.empty()) {
+    event::post(parts_.loop, "claim", alive_.wrap([this, claim] { reserve_warm(claim); }));
   }
 }
 

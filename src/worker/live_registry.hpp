@@ -63,6 +63,8 @@ class LiveRegistry final : public Registry, public Stock {
   void on_makeable();
   /** The worker's programs could not start others, for its limit of tasks; `busiest` is whose they are. */
   void on_tasks_refused(const WorkerId& id, const std::string& busiest);
+  /** Somebody's command runs. */
+  [[nodiscard]] bool in_use() const;
   /** Profiles may say something else of the workers that there are. */
   void on_profiles_changed();
   /** Those who are cut off, and those who were being made anew when the last daemon ended. */
@@ -87,7 +89,7 @@ class LiveRegistry final : public Registry, public Stock {
   /** Errc::limit at limits::log_streams_per_worker and _per_owner. */
   void logs(const WorkerId& id, LogOptions options, Done<UniqueFd> done) override;
   void stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) override;
-  void kill(const WorkerId& id, std::string signal, Done<void> done) override;
+  void kill(const WorkerId& id, int signal, Done<void> done) override;
   void remove(const WorkerId& id, Done<void> done) override;
   void restart(const WorkerId& id, Done<void> done) override;
   void pause(const WorkerId& id, Done<void> done) override;
@@ -116,8 +118,9 @@ class LiveRegistry final : public Registry, public Stock {
   /** The entry if its worker is running; otherwise answers `done` with the error. */
   template <class T>
   Entry* running(const WorkerId& id, const Done<T>& done);
-  /** As running(), for starting programs: a paused worker is busy. */
-  Entry* awake(const WorkerId& id, const Done<Stream>& done);
+  /** As running(), for what init is asked: a paused worker is busy. */
+  template <class T>
+  Entry* awake(const WorkerId& id, const Done<T>& done);
   template <class T>
   void answer(Done<T> done, Result<T> result);
 
@@ -127,6 +130,10 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] Result<void> check_makeable(const Worker& worker) const;
   [[nodiscard]] std::vector<Binder::OpenRequest> mounts_of(const Worker& worker, int directory) const;
   void opened(const WorkerId& id, Result<std::vector<DetachedMount>> mounts);
+  /** Reserves a warm worker for the spawn and asks whether it is well; settles at once where none fits. */
+  void reserve_warm(const WorkerId& id);
+  /** In a warm worker, which has answered, or in a container that is made now. */
+  void settle(const WorkerId& id, Entry* warm);
   [[nodiscard]] Result<void> claim_name(Entry& entry);
   [[nodiscard]] Result<void> open_init_channel(Entry& entry);
   [[nodiscard]] Result<void> open_doors(Entry& entry);
@@ -141,6 +148,8 @@ class LiveRegistry final : public Registry, public Stock {
   [[nodiscard]] std::string defect_of(const Entry& entry) const;
   [[nodiscard]] Entry* find_warm(const Worker& asked) const;
   [[nodiscard]] Error no_warm(const Worker& asked) const;
+  void ask_warm(Entry& warm);
+  void give_up_warm(const WorkerId& id, const Error& error);
   [[nodiscard]] WorkerId take_warm(Entry& asked, Entry& warm);
   void bind(Entry& entry, Mounts mounts, Done<void> done);
   void made_warm(const WorkerId& id, Result<Worker>&& result, const Done<WorkerId>& done);

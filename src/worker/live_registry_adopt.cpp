@@ -75,6 +75,7 @@ void LiveRegistry::adopt(Worker record, const ContainerInfo& info) {
   auto fresh = std::make_unique<Entry>();
   fresh->worker = std::move(record);
   fresh->worker.pid = 0;
+  fresh->health.replaced = taken_up_replacements(fresh->worker.replaced_usec, parts_.loop.now(), now_usec());
   Entry& adopted = *fresh;
   entries_.emplace(id, std::move(fresh));
   if (info.id.value.empty()) {

@@ -3,22 +3,14 @@
 #include "worker/live_entry.hpp"
 #include "worker/record.hpp"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
 
 namespace hal::worker {
-
-namespace {
-
-/** The signals PID 1 of a worker heeds. */
-bool ends_a_worker(std::string_view signal) {
-  signal.remove_prefix(signal.starts_with("SIG") ? 3 : 0);
-  return signal == "KILL" || signal == "9" || signal == "TERM" || signal == "15";
-}
-
-}  // namespace
 
 void LiveRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) {
   Entry* found = entry(id);
@@ -45,16 +37,24 @@ void LiveRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, D
   parts_.runtime.stop(found->worker.container, seconds, alive_.wrap(stopped));
 }
 
-void LiveRegistry::kill(const WorkerId& id, std::string signal, Done<void> done) {
+void LiveRegistry::kill(const WorkerId& id, int signal, Done<void> done) {
+  if (signal != SIGKILL) {
+    if (Entry* found = awake(id, done)) {
+      found->health.sent.insert(signal);
+      found->init->signal(signal, std::move(done));
+    }
+    return;
+  }
+  // By the engine: it must also end a worker whose init does not answer.
   if (Entry* found = running(id, done)) {
-    found->health.end_wanted = found->health.end_wanted || ends_a_worker(signal);
+    found->health.end_wanted = true;
     const auto sent = [this, id, done = std::move(done)](const Result<void>& result) {
       if (Entry* now = entry(id); now != nullptr && !result) {
         now->health.end_wanted = false;
       }
       done(result);
     };
-    parts_.runtime.kill(found->worker.container, signal, alive_.wrap(sent));
+    parts_.runtime.kill(found->worker.container, "SIGKILL", alive_.wrap(sent));
   }
 }
 
@@ -120,7 +120,10 @@ void LiveRegistry::restart(const WorkerId& id, Done<void> done) {
   if (const auto possible = check_makeable(found->worker); !possible) {
     return answer(std::move(done), possible);  // while there still is something to keep
   }
-  found->health.replaced.clear();
+  if (!found->interrupted && !found->cut_off) {  // else it may well be the follower who asks
+    found->health.replaced.clear();
+    found->worker.replaced_usec.clear();
+  }
   remake(*found, "restarting", std::move(done));
 }
 

@@ -62,23 +62,6 @@ std::vector<std::string> tmux(std::initializer_list<std::string> arguments) {
 
 }  // namespace
 
-LiveRegistry::Entry* LiveRegistry::awake(const WorkerId& id, const Done<Stream>& done) {
-  Entry* found = running(id, done);
-  Result<Stream> error = Error{Errc::busy, ""};
-  if (found == nullptr) {
-    return nullptr;
-  }
-  if (found->paused) {
-    error = Error{Errc::busy, "worker " + found->worker.name + " is paused"};
-  } else if (!found->init) {
-    error = Error{Errc::unavailable, "worker " + found->worker.name + ": its control socket could not be opened"};
-  } else {
-    return found;
-  }
-  answer(done, std::move(error));
-  return nullptr;
-}
-
 void LiveRegistry::attach(const WorkerId& id, TerminalSize size, std::string term, Done<Stream> done) {
   Entry* found = awake(id, done);
   if (found == nullptr) {

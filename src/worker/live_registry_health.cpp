@@ -72,6 +72,7 @@ void LiveRegistry::replace(const WorkerId& id) {
   const auto now = parts_.loop.now();
   std::erase_if(replaced, [now](auto time) { return now - time >= replacements_within; });
   replaced.push_back(now);
+  found->worker.replaced_usec = kept_replacements(replaced, now, now_usec());
   remake(*found, "made anew: " + failure,
          [this, id, failure](const Result<void>& result) { this->replaced(id, failure, result); });
 }

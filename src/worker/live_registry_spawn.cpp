@@ -123,7 +123,8 @@ void LiveRegistry::spawn(SpawnRequest request, Done<WorkerId> done) {
   if (!request.request_id.empty()) {
     for (const auto& [id, entry] : entries_) {
       if (entry->worker.owner == request.owner && entry->worker.request_id == request.request_id) {
-        if (entry->worker.state == State::creating && request.wait) {
+        // Before it is announced its id may still become a warm worker's.
+        if (entry->worker.state == State::creating && (request.wait || !entry->announced)) {
           entry->spawn_waiters.push_back(std::move(done));
         } else {
           answer(std::move(done), Result<WorkerId>(id));
@@ -170,15 +171,19 @@ void LiveRegistry::opened(const WorkerId& id, Result<std::vector<DetachedMount>>
   if (!opened) {
     return finish_spawn(id, opened.error());
   }
-  Mounts mounts{std::move(opened->at(0)), std::move(opened->at(1))};
-  found->worker.workspace = mounts.workspace.real_path;
+  found->mounts = Mounts{std::move(opened->at(0)), std::move(opened->at(1))};
+  found->worker.workspace = found->mounts->workspace.real_path;
+  reserve_warm(id);
+}
+
+void LiveRegistry::settle(const WorkerId& id, Entry* warm) {
+  Entry* found = entry(id);
   if (const auto named = claim_name(*found); !named) {
     return finish_spawn(id, named);
   }
+  auto mounts = *std::exchange(found->mounts, {});
   WorkerId made = id;
-  Entry* warm = nullptr;
   if (found->claim != Claim::never && mounts.mapped() && warm_would_do(found->worker)) {
-    warm = find_warm(found->worker);
     if (warm != nullptr && !remove_record(records(), warm->worker.id)) {
       warm = nullptr;  // a crash would make it warm again, with somebody's project in it
     }

@@ -18,6 +18,9 @@ namespace hal::worker {
 
 namespace {
 
+/** A warm worker answers within a millisecond. After so long a cold spawn is the better one. */
+constexpr auto warm_answer_deadline = std::chrono::seconds(1);
+
 /** What makes one container's limits another's; unset where they are the same. */
 LimitChange change_of(const Limits& from, const Limits& to) {
   LimitChange change;
@@ -51,7 +54,7 @@ std::string LiveRegistry::defect_of(const Entry& entry) const {
 std::vector<WarmWorker> LiveRegistry::stock() const {
   std::vector<WarmWorker> stock;
   for (const auto& [id, entry] : entries_) {
-    if (entry->worker.state == State::warm) {
+    if (entry->worker.state == State::warm && entry->reserved_for.value.empty()) {
       stock.push_back({id, entry->worker.generation, entry->worker.created_usec, defect_of(*entry)});
     }
   }
@@ -67,8 +70,9 @@ std::size_t LiveRegistry::starting() const {
 
 std::size_t LiveRegistry::claiming() const {
   return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& item) {
-    const Worker& worker = item.second->worker;
-    return !worker.generation.empty() && !is_unclaimed(worker) && item.second->launch != nullptr;
+    const Entry& entry = *item.second;
+    return (!entry.worker.generation.empty() && !is_unclaimed(entry.worker) && entry.launch != nullptr) ||
+           !entry.reserved_for.value.empty();
   }));
 }
 
@@ -180,7 +184,7 @@ void LiveRegistry::drop_warm(Entry& entry, const std::string& reason) {
 
 void LiveRegistry::retire(const WorkerId& id, const std::string& reason, Done<void> done) {
   const Entry* found = entry(id);
-  if (found == nullptr || found->worker.state != State::warm) {
+  if (found == nullptr || found->worker.state != State::warm || !found->reserved_for.value.empty()) {
     return answer(std::move(done), Result<void>(Error{Errc::not_found, "there is no warm worker " + id.value}));
   }
   log::info({{names::field_worker, id.value}}, "warm worker {} is given up: {}", id.value, reason);
@@ -202,9 +206,9 @@ LiveRegistry::Entry* LiveRegistry::find_warm(const Worker& asked) const {
   };
   for (const auto& [id, entry] : entries_) {
     const Worker& worker = entry->worker;
-    if (worker.state == State::warm && worker.profile == asked.profile && worker.image == asked.image &&
-        asked.network == Network::parent && (best == nullptr || rank(*entry) < rank(*best)) &&
-        defect_of(*entry).empty()) {
+    if (worker.state == State::warm && entry->reserved_for.value.empty() && worker.profile == asked.profile &&
+        worker.image == asked.image && asked.network == Network::parent &&
+        (best == nullptr || rank(*entry) < rank(*best)) && defect_of(*entry).empty()) {
       best = entry.get();
     }
   }
@@ -223,6 +227,67 @@ Error LiveRegistry::no_warm(const Worker& asked) const {
   return {Errc::unavailable, fmt::format("no worker is warm with {}: the pool is of profile {}, with its image and in "
                                          "the parent's network",
                                          what, settings.default_profile)};
+}
+
+void LiveRegistry::reserve_warm(const WorkerId& id) {
+  const Entry* spawn = entry(id);
+  if (spawn == nullptr) {
+    return;
+  }
+  const bool may_claim = spawn->claim != Claim::never && spawn->mounts->mapped() && warm_would_do(spawn->worker);
+  Entry* warm = may_claim ? find_warm(spawn->worker) : nullptr;
+  if (warm == nullptr) {
+    return settle(id, nullptr);
+  }
+  warm->reserved_for = id;
+  stock_changed();
+  ask_warm(*warm);
+}
+
+/** Before anything of a project is in it, and before its command: what then fails could not be begun anew elsewhere. */
+void LiveRegistry::ask_warm(Entry& warm) {
+  if (std::exchange(warm.asked, true)) {
+    return;  // the answer is for all who wait for it
+  }
+  const WorkerId id = warm.worker.id;
+  const auto answered = [this, id](const Result<Stream>& prepared) {
+    if (!prepared) {  // not from inside of init's call, which it would not survive
+      return event::post(parts_.loop, "warm worker",
+                         alive_.wrap([this, id, error = prepared.error()] { give_up_warm(id, error); }));
+    }
+    Entry* found = entry(id);
+    found->asked = false;
+    const auto claim = std::exchange(found->reserved_for, {});
+    if (claim.value.empty()) {
+      return;
+    }
+    stock_changed();
+    if (found->worker.state == State::warm && defect_of(*found).empty()) {
+      settle(claim, found);
+    } else {
+      reserve_warm(claim);
+    }
+  };
+  warm.init->start(prepare_request(warm.worker), {}, alive_.wrap(answered), warm_answer_deadline);
+}
+
+void LiveRegistry::give_up_warm(const WorkerId& id, const Error& error) {
+  Entry* found = entry(id);
+  if (found == nullptr) {
+    return;
+  }
+  found->asked = false;
+  if (found->worker.state != State::warm) {  // somebody else removes it
+    const auto claim = std::exchange(found->reserved_for, {});
+    return claim.value.empty() ? void() : reserve_warm(claim);
+  }
+  drop_warm(*found, error.code == Errc::timed_out ? "its hal9000-init does not answer" : error.message);
+  // What made it hang may have met others: they are found out together, not by one claim after the other.
+  for (const auto& [other, entry] : entries_) {
+    if (entry->worker.state == State::warm && entry->init && entry->init->connected()) {
+      ask_warm(*entry);
+    }
+  }
 }
 
 /** The warm worker becomes the one that was asked for, under its own id. */

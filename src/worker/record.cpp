@@ -107,6 +107,7 @@ std::string to_json(const Worker& worker) {
                      {"request_id", worker.request_id},
                      {"generation", worker.generation},
                      {"restarts", worker.restarts},
+                     {"replaced_usec", worker.replaced_usec},
                      {"exit_code", worker.exit_code}});
 }
 
@@ -138,7 +139,8 @@ Result<Worker> worker_from_json(std::string_view text) {
   reader.list(worker.command, "command");
   reader.list(worker.servers, "servers");
   reader.text(worker.request_id, "request_id");
-  // Records of before the pool have none.
+  // Older records have none.
+  const auto replaced = json::optional_array_at(*document, "replaced_usec");
   auto generation = json::optional_string_at(*document, "generation");
   reader.number(worker.restarts, "restarts");
   reader.number(worker.exit_code, "exit_code");
@@ -146,8 +148,14 @@ Result<Worker> worker_from_json(std::string_view text) {
   if (reader.error()) {
     return *reader.error();
   }
-  if (!env || !generation) {
-    return env ? generation.error() : env.error();
+  if (!env || !generation || !replaced) {
+    return !env ? env.error() : !generation ? generation.error() : replaced.error();
+  }
+  for (const auto& time : *replaced != nullptr ? **replaced : nlohmann::json::array()) {
+    if (!time.is_number_unsigned()) {
+      return Error{Errc::protocol, "replaced_usec: must be times"};
+    }
+    worker.replaced_usec.push_back(time.get<std::uint64_t>());
   }
   worker.generation = generation->value_or("");
   for (const auto& [key, value] : (*env)->items()) {

@@ -80,7 +80,7 @@ class Registry {
   virtual void logs(const WorkerId& id, LogOptions options, Done<UniqueFd> done) = 0;
 
   virtual void stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) = 0;
-  virtual void kill(const WorkerId& id, std::string signal, Done<void> done) = 0;
+  virtual void kill(const WorkerId& id, int signal, Done<void> done) = 0;
   /** Ends it if it runs, and forgets it. */
   virtual void remove(const WorkerId& id, Done<void> done) = 0;
   /** A new container with the same project, command and settings under the same id. */

@@ -90,6 +90,8 @@ struct Worker {
   /** Its container was made for the pool, from what had this fingerprint then; empty for all others. */
   std::string generation;
   std::uint32_t restarts = 0;
+  /** When it was made anew after failures, as far as that still counts; microseconds since the epoch. */
+  std::vector<std::uint64_t> replaced_usec;
   /** Of the command, once it has ended; 128 + n for signal n. */
   int exit_code = 0;
 };

@@ -110,7 +110,7 @@ def main():
             print(f"| {name} over all, ms: median (p99) of {CALLS} | {statistics.median(times):.2f} ({sorted(times)[-2]:.2f}) | {goal} |")
         for name, pid in (("hal9000d", daemon), ("hal9000-gateway", gateway)):
             used, turns = (after[pid][part] - before[pid][part] for part in (0, 1))
-            print(f"| {name} idle for {QUIET} s: CPU ms (wake-ups) | {used / 1e6:.2f} ({turns}) | heartbeats only |")
+            print(f"| {name} idle for {QUIET} s: CPU ms (wake-ups) | {used / 1e6:.2f} ({turns}) | watchdog only |")
     finally:
         system.close()
         shutil.rmtree(folder)

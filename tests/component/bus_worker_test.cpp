@@ -25,8 +25,8 @@ TEST_F(BusWorker, passes_its_calls_on) {
   EXPECT_TRUE(root.call(path, worker1, "Send", "s", "hi\n").ok());
   EXPECT_TRUE(root.call(path, worker1, "SetLimits", "a{sv}", 1, "cpus", "d", 1.5).ok());
   EXPECT_EQ(registry.calls,
-            (std::vector<std::string>{"stop 0a 10000", "stop 0a 1", "kill 0a SIGKILL", "restart 0a", "pause 0a",
-                                      "resume 0a", "send 0a hi\n", "set_limits 0a 0 1500000000 0"}));
+            (std::vector<std::string>{"stop 0a 10000", "stop 0a 1", "kill 0a 9", "restart 0a", "pause 0a", "resume 0a",
+                                      "send 0a hi\n", "set_limits 0a 0 1500000000 0"}));
 }
 
 TEST_F(BusWorker, refuses_what_it_cannot_read) {

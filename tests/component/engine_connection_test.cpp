@@ -184,24 +184,44 @@ TEST_F(EngineConnection, attempts_grow_apart_while_the_engine_keeps_failing) {
   EXPECT_GE(Clock::now() - begin, 20ms + 40ms + 80ms + 160ms);
 }
 
-TEST_F(EngineConnection, a_silent_stream_is_probed_and_a_dead_engine_behind_it_found) {
+TEST_F(EngineConnection, is_probed_while_a_call_waits_and_found_dead_behind_a_silent_stream) {
   options_.heartbeat = 20ms;
+  Connection waiting;
+  on("GET /containers/c1/json", [&waiting](const auto&, const auto& connection) { waiting = connection; });
   start();
+  const auto ask = [this] { client_->inspect(ContainerId{"c1"}, [](const auto&) {}); };
+  ask();
   ASSERT_TRUE(wait([&] { return count("GET /_ping") >= 4; })) << "no heartbeat";
   EXPECT_EQ(downs_, 0);
   options_.ping_deadline = 200ms;
   ups_ = 0;
   start();
   on("GET /_ping", [](const auto&, const auto&) {});
+  ask();
   ASSERT_TRUE(wait_down());
   EXPECT_EQ(reason_.code, Errc::timed_out) << reason_.message;
   on("GET /_ping", http(200, "OK"));
   ASSERT_TRUE(wait_up(2));
 }
 
+TEST_F(EngineConnection, is_left_alone_when_nobody_waits) {
+  options_.heartbeat = 20ms;
+  start();
+  ASSERT_TRUE(inspect());
+  ASSERT_TRUE(inspect());
+  bool later = false;
+  event::Timer timer(loop_, "test", [&later] { later = true; });
+  timer.arm(200ms);
+  ASSERT_TRUE(wait([&] { return later; }));
+  EXPECT_EQ(count("GET /_ping"), 1);
+}
+
 TEST_F(EngineConnection, an_event_puts_the_next_probe_off) {
   options_.heartbeat = 300ms;
+  Connection waiting;
+  on("GET /containers/c1/json", [&waiting](const auto&, const auto& connection) { waiting = connection; });
   start();
+  client_->inspect(ContainerId{"c1"}, [](const auto&) {});
   // On a machine that is too slow, a probe comes before the event; then it is tried again.
   for (bool judged = false; !judged;) {
     const int before = count("GET /_ping");

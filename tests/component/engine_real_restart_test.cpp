@@ -114,6 +114,7 @@ TEST_F(PrivateEngine, one_that_hangs_counts_as_down_until_it_answers_again) {
   connect();
   ASSERT_TRUE(run_until(loop_, [&] { return recorder_.ups == 1; }));
   signal_engine(SIGSTOP);
+  client_->list({}, [](const auto&) {});
   const bool down = run_until(
       loop_, [&] { return recorder_.downs == 1; }, 5s);
   signal_engine(SIGCONT);

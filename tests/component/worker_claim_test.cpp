@@ -244,5 +244,158 @@ TEST_F(PoolFixture, RemovedInTheMiddleOfAClaim) {
   until_warm(2);
 }
 
+/** A claim that meets warm workers whose PID 1 is stopped, or whose container hangs. */
+struct UnansweredClaim : public PoolFixture {
+  void begin(const std::string& path, Claim how, const std::function<void(worker::SpawnRequest&)>& edit = {}) {
+    worker::SpawnRequest request;
+    request.owner = 1234;
+    request.workspace = path;
+    request.claim = how;
+    if (edit) {
+      edit(request);
+    }
+    registry->spawn(std::move(request), [this](Result<WorkerId> result) { answers.push_back(std::move(result)); });
+  }
+  /** Far less than a program has to start. */
+  [[nodiscard]] bool answered(std::size_t count = 1) {
+    return run_until(
+        loop, [&] { return answers.size() == count; }, 8s);
+  }
+  [[nodiscard]] std::size_t commands_started() const {
+    std::size_t count = 0;
+    for (const auto& init : inits) {
+      for (const auto& request : init->requests) {
+        count += request.kind == init::RequestKind::main ? 1U : 0U;
+      }
+    }
+    return count;
+  }
+  [[nodiscard]] bool asked(std::size_t init) {
+    return run_until(loop, [&] { return inits.at(init)->unanswered > 0; });
+  }
+
+  std::vector<Result<WorkerId>> answers;
+};
+
+TEST_F(UnansweredClaim, TakesTheNextWarmWorker) {
+  start();
+  const auto before = warm_ids();
+  const auto hung = registry->find(before.at(0))->container;
+  inits.at(0)->mute = true;
+  ::testing::internal::CaptureStderr();
+  begin("/srv/project", Claim::require);
+  const bool in_time = answered();
+  const auto log = ::testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(in_time);
+  ASSERT_TRUE(answers.at(0)) << answers.at(0).error().message;
+  EXPECT_EQ(*answers.at(0), before.at(1));
+  EXPECT_NE(log.find("warm worker " + before.at(0).value + " is removed: its hal9000-init does not answer"),
+            std::string::npos)
+      << log;
+  EXPECT_EQ(registry->find(before.at(0)), nullptr);
+  EXPECT_FALSE(runtime.containers.contains(hung));
+  EXPECT_FALSE(folder_exists(before.at(0)));
+  EXPECT_EQ(commands_started(), 1U);
+  EXPECT_EQ(binder.placed.size(), 2U) << "the project went into a container that is given up";
+  EXPECT_EQ(pool->status().hits, 1U);
+  until_warm(2);
+}
+
+TEST_F(UnansweredClaim, IsServedColdOrToldWhereNoneAnswers) {
+  start();
+  for (auto& init : inits) {
+    init->mute = true;
+  }
+  runtime.hold("image_id");  // nothing is refilled
+  begin("/srv/required", Claim::require);
+  begin("/srv/preferred", Claim::prefer);
+  ASSERT_TRUE(answered(2));
+  for (const auto& answer : answers) {
+    if (answer) {
+      EXPECT_EQ(registry->find(*answer)->workspace, "/srv/preferred");
+      EXPECT_EQ(registry->find(*answer)->generation, "") << "a cold one";
+    } else {
+      EXPECT_EQ(answer.error().code, Errc::unavailable) << answer.error().message;
+    }
+  }
+  EXPECT_EQ(runtime.containers.size(), 1U);
+  EXPECT_EQ(commands_started(), 1U);
+  EXPECT_EQ(pool->status().misses, 2U);
+}
+
+TEST_F(UnansweredClaim, FindsAllThatHangAtOnce) {
+  settings.pool = {.min = 5, .max = 5, .idle_timeout = 300s};
+  start(5);
+  for (std::size_t i = 0; i < 4; ++i) {
+    inits.at(i)->mute = true;
+  }
+  const auto last = warm_ids().at(4);
+  runtime.hold("image_id");  // nothing is refilled
+  begin("/srv/project", Claim::require);
+  ASSERT_TRUE(asked(0));
+  EXPECT_EQ(inits.at(1)->unanswered, 0U);
+  ASSERT_TRUE(asked(3)) << "they are asked one after the other";
+  EXPECT_EQ(registry->stock().size(), 3U) << "one was given up, the next is the claim's";
+  ASSERT_TRUE(answered());
+  EXPECT_EQ(*answers.at(0), last);
+}
+
+TEST_F(UnansweredClaim, GoesOnWhenItsWorkerGoes) {
+  start();
+  const auto before = warm_ids();
+  inits.at(0)->mute = true;
+  begin("/srv/project", Claim::require);
+  ASSERT_TRUE(asked(0));
+  EXPECT_EQ(registry->stock().size(), 1U) << "one that is reserved is nobody else's";
+  EXPECT_EQ(registry->claiming(), 1U);
+  runtime.die(registry->find(before.at(0))->container, 137);
+  ASSERT_TRUE(answered());
+  ASSERT_TRUE(answers.at(0)) << answers.at(0).error().message;
+  EXPECT_EQ(*answers.at(0), before.at(1));
+}
+
+TEST_F(UnansweredClaim, IsNotRetiredUnderTheClaim) {
+  start();
+  const auto first = warm_ids().at(0);
+  inits.at(0)->mute = true;
+  begin("/srv/project", Claim::require);
+  ASSERT_TRUE(asked(0));
+  const auto retired = wait([&](Done<void> done) { registry->retire(first, "test", std::move(done)); });
+  ASSERT_FALSE(retired);
+  EXPECT_EQ(retired.error().code, Errc::not_found);
+  inits.at(0)->answer_late();
+  ASSERT_TRUE(answered());
+  ASSERT_TRUE(answers.at(0)) << answers.at(0).error().message;
+  EXPECT_EQ(*answers.at(0), first);
+}
+
+TEST_F(UnansweredClaim, ANameIsOneClaimsOnlyAndTheOthersWorkerStaysWarm) {
+  start();
+  const auto named = [](auto& request) { request.name = "same"; };
+  begin("/srv/a", Claim::require, named);
+  begin("/srv/b", Claim::require, named);
+  ASSERT_TRUE(answered(2));
+  ASSERT_NE(static_cast<bool>(answers.at(0)), static_cast<bool>(answers.at(1)));
+  const auto& refused = answers.at(0) ? answers.at(1) : answers.at(0);
+  EXPECT_EQ(refused.error().code, Errc::already_exists);
+  EXPECT_EQ(pool->status().hits, 1U);
+  EXPECT_EQ(registry->stock().size(), 1U);
+  until_warm(2);
+}
+
+TEST_F(UnansweredClaim, ARepeatedRequestIdGetsTheWorkerThatIsTaken) {
+  start();
+  const auto repeated = [](auto& request) {
+    request.request_id = "r1";
+    request.wait = false;
+  };
+  begin("/srv/project", Claim::require, repeated);
+  begin("/srv/project", Claim::require, repeated);
+  ASSERT_TRUE(answered(2));
+  ASSERT_TRUE(answers.at(0) && answers.at(1));
+  EXPECT_EQ(*answers.at(0), *answers.at(1));
+  EXPECT_NE(registry->find(*answers.at(0)), nullptr);
+}
+
 }  // namespace
 }  // namespace hal::test

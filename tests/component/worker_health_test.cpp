@@ -68,8 +68,19 @@ TEST_F(HealthFixture, OnlyFailuresAreReplaced) {
       {"has a child out of memory", [this](auto& id) { end_command(1 << 8), runtime.die(at(id).container, 1, true); },
        false},
       {"is stopped", [this](auto& id) { registry->stop(id, 1s, [](const Result<void>&) {}); }, false},
-      {"is killed by its owner", [this](auto& id) { registry->kill(id, "SIGKILL", [](const Result<void>&) {}); },
+      {"is killed by its owner", [this](auto& id) { registry->kill(id, SIGKILL, [](const Result<void>&) {}); }, false},
+      {"is sent the signal that ends it",
+       [this](auto& id) {
+         registry->kill(id, SIGUSR1, [](const Result<void>&) {});
+         end_command(SIGUSR1), runtime.die(at(id).container, 128 + SIGUSR1);
+       },
        false},
+      {"is asked to end and crashes",
+       [this](auto& id) {
+         registry->kill(id, SIGTERM, [](const Result<void>&) {});
+         end_command(SIGSEGV), runtime.die(at(id).container, 139);
+       },
+       true},
       {"vanishes", [this](auto& id) { runtime.vanish(at(id).container); }, true},
   };
   for (const auto& one : cases) {
@@ -84,7 +95,7 @@ TEST_F(HealthFixture, OnlyFailuresAreReplaced) {
 TEST_F(HealthFixture, AnOwnersSignalThatDoesNotEndItMakesNoFailureWanted) {
   const auto id = spawn("/srv/project");
   ASSERT_TRUE(id);
-  ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, "SIGUSR1", std::move(done)); }));
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, SIGUSR1, std::move(done)); }));
   runtime.die(at(*id).container, 137);
   EXPECT_TRUE(until(*id, State::running, 1)) << at(*id).reason;
 }
@@ -106,6 +117,38 @@ TEST_F(HealthFixture, GivesUpAfterTheBudgetUntilItsOwnerRestartsIt) {
   ASSERT_TRUE(wait([&](Done<void> done) { registry->restart(*id, std::move(done)); }));
   runtime.die(at(*id).container, 137);
   EXPECT_TRUE(until(*id, State::running, 6)) << at(*id).reason;
+}
+
+TEST_F(HealthFixture, TheBudgetIsNotRenewedByARestartOfTheDaemon) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  for (std::uint32_t i = 1; i <= worker::replacements_at_most; ++i) {
+    runtime.die(at(*id).container, 137);
+    ASSERT_TRUE(until(*id, State::running, i)) << i << ": " << at(*id).reason;
+    restart_daemon();
+    ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+    ASSERT_EQ(at(*id).state, State::running);
+  }
+  runtime.die(at(*id).container, 137);
+  ASSERT_TRUE(run_until(loop, [&] { return at(*id).state == State::failed; })) << at(*id).reason;
+  EXPECT_NE(at(*id).reason.find("made anew 4 times"), std::string::npos) << at(*id).reason;
+}
+
+/** What the follower does about it is not its owner's wish. */
+TEST_F(HealthFixture, AReplacementCutShortByTheEndOfTheDaemonCounts) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  runtime.hold("create");
+  runtime.die(at(*id).container, 137);
+  ASSERT_TRUE(run_until(loop, [&] { return at(*id).state == State::creating; }));
+  runtime.release("create");
+  restart_daemon();
+  ASSERT_TRUE(wait([this](Done<void> done) { registry->reconcile(std::move(done)); }));
+  ASSERT_EQ(at(*id).state, State::failed);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->restart(*id, std::move(done)); }));
+  EXPECT_EQ(at(*id).replaced_usec.size(), 1U);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->restart(*id, std::move(done)); })) << "this is its owner's";
+  EXPECT_TRUE(at(*id).replaced_usec.empty());
 }
 
 TEST_F(HealthFixture, AReplacementThatFailsCountsAndIsTriedAgain) {

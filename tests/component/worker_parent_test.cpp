@@ -23,11 +23,15 @@ struct ParentTest : public ::testing::Test, public worker::Runtime::Listener, pu
     restart_daemon();
   }
   void restart_daemon() {
-    parent = std::make_unique<LiveParent>(loop, runtime, settings, [this](pid_t, Done<void> done) {
-      event::post(loop, "fake heartbeat", [this, done = std::move(done)] {
-        done(chroma_well ? Result<void>() : Error{Errc::timed_out, "no"});
-      });
-    });
+    parent = std::make_unique<LiveParent>(
+        loop, runtime, settings,
+        [this](pid_t, Done<void> done) {
+          ++beats;
+          event::post(loop, "fake heartbeat", [this, done = std::move(done)] {
+            done(chroma_well ? Result<void>() : Error{Errc::timed_out, "no"});
+          });
+        },
+        [this] { return in_use; });
     parent->set_listener(this);
     runtime.set_listener(this);
   }
@@ -54,6 +58,8 @@ struct ParentTest : public ::testing::Test, public worker::Runtime::Listener, pu
   FakeRuntime runtime{loop};
   worker::Settings settings;
   bool chroma_well = true;
+  bool in_use = false;
+  int beats = 0;
   std::vector<bool> namespaces;
   std::unique_ptr<LiveParent> parent;
 };
@@ -125,6 +131,36 @@ TEST_F(ParentTest, RestartChromaMakesANewContainer) {
   ASSERT_TRUE(run_until(loop, [&] { return answer.has_value() && parent->state() == Parent::State::running; }));
   EXPECT_TRUE(*answer);
   EXPECT_NE(parent->chroma_container(), before);
+}
+
+TEST_F(ParentTest, ChromaIsAskedWhenSomebodyMayWantItAndReplacedIfItHangs) {
+  runtime.come_up();
+  ASSERT_TRUE(reaches(Parent::State::running));
+  const auto before = parent->chroma_container();
+  const int started = beats;
+  parent->on_use();
+  run_ready(loop);
+  EXPECT_EQ(beats, started) << "nobody wants it";
+  in_use = true;
+  for (int i = 0; i < 3; ++i) {
+    parent->on_use();
+    parent->on_use();
+    run_ready(loop);
+  }
+  EXPECT_EQ(beats, started + 1) << "again only after a while";
+
+  restart_daemon();
+  in_use = false;
+  runtime.come_up();
+  ASSERT_TRUE(reaches(Parent::State::running));
+  EXPECT_EQ(parent->chroma_container(), before);
+  chroma_well = false;
+  in_use = true;
+  parent->on_use();
+  ASSERT_TRUE(run_until(loop, [&] { return parent->chroma_container() != before; }));
+  EXPECT_NE(parent->reason().find("heartbeat"), std::string::npos) << parent->reason();
+  chroma_well = true;
+  EXPECT_TRUE(reaches(Parent::State::running));
 }
 
 }  // namespace

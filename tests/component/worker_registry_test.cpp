@@ -515,5 +515,46 @@ TEST_F(RegistryFixture, TheOldestDeadMakesRoomAndTheLivingAreCounted) {
   EXPECT_TRUE(spawn("/srv/one-more"));
 }
 
+TEST_F(RegistryFixture, ASignalGoesToTheCommandByItsInit) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  const auto main = inits[0]->requests.back().id;
+  runtime.calls.clear();
+  for (const int signal : {SIGUSR1, SIGINT, SIGHUP, SIGTERM, 40}) {
+    ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, signal, std::move(done)); }));
+    EXPECT_EQ(inits[0]->signals.back().id, main);
+    EXPECT_EQ(inits[0]->signals.back().signal, signal) << "answered before init has it";
+  }
+  EXPECT_EQ(inits[0]->signals.size(), 5U);
+  EXPECT_TRUE(runtime.calls.empty()) << "PID 1 heeds TERM and KILL only";
+
+  restart_daemon();
+  const auto reconciled = wait([&](Done<void> done) { registry->reconcile(std::move(done)); });
+  ASSERT_TRUE(reconciled);
+  FakeInit again(loop, settings.run_dir + "/worker/" + id->value + "/control.sock", true);
+  run_ready(loop);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, SIGUSR2, std::move(done)); }));
+  EXPECT_EQ(again.signals.back().id, ExecId{1}) << "not the command that this daemon was told of";
+}
+
+TEST_F(RegistryFixture, SigkillNeedsNoInitThatAnswers) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  inits[0]->mute = true;
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->kill(*id, SIGKILL, std::move(done)); }));
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->state == State::exited; }));
+  EXPECT_EQ(registry->find(*id)->exit_code, 137);
+}
+
+TEST_F(RegistryFixture, ASignalForAPausedWorkerIsRefused) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(wait([&](Done<void> done) { registry->pause(*id, std::move(done)); }));
+  ASSERT_TRUE(run_until(loop, [&] { return registry->find(*id)->reason == "paused"; }));
+  const auto refused = wait([&](Done<void> done) { registry->kill(*id, SIGINT, std::move(done)); });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::busy);
+}
+
 }  // namespace
 }  // namespace hal::test

@@ -94,6 +94,7 @@ class FakeInit {
   int prepare_error = 0;
   /** Without those that only prepare. */
   std::vector<init::Request> requests;
+  std::vector<init::Request> signals;
   /** Programs run on instead of ending at once; the merge of the configuration ends all the same. */
   bool stays_running = false;
   /** Answers nothing. */
@@ -101,7 +102,15 @@ class FakeInit {
   /** Answers pings only. */
   bool starts_nothing = false;
   int pings = 0;
+  /** Requests so far, while it was mute. */
+  std::size_t unanswered = 0;
   bool closed = false;
+
+  /** Goes on, as after SIGCONT, with the last request. */
+  void answer_late() {
+    mute = false;
+    answer(last_unanswered_);
+  }
 
  private:
   void on_request(io::Message message) {
@@ -113,9 +122,20 @@ class FakeInit {
       record.kind = init::RecordKind::pong;
       return send(record);
     }
+    if (request.kind == init::RequestKind::signal && !mute) {
+      return signals.push_back(request);
+    }
     if (mute || starts_nothing) {
+      ++unanswered;
+      last_unanswered_ = request;
       return;
     }
+    answer(request);
+  }
+
+  void answer(const init::Request& request) {
+    init::Record record;
+    record.id = request.id;
     if (request.kind == init::RequestKind::prepare) {
       record.kind = prepare_error == 0 ? init::RecordKind::prepared : init::RecordKind::failed;
       record.error = prepare_error;
@@ -136,6 +156,7 @@ class FakeInit {
     }
   }
 
+  init::Request last_unanswered_;
   io::MessageChannel channel_;
 };
 

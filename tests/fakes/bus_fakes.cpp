@@ -184,7 +184,7 @@ void FakeRegistry::stop(const WorkerId& id, std::chrono::milliseconds timeout, D
   answer<void>(std::move(done), {});
 }
 
-void FakeRegistry::kill(const WorkerId& id, std::string signal, Done<void> done) {
+void FakeRegistry::kill(const WorkerId& id, int signal, Done<void> done) {
   note(fmt::format("kill {} {}", id.value, signal));
   answer<void>(std::move(done), {});
 }

@@ -85,7 +85,7 @@ class FakeRegistry : public worker::Registry {
   void capture(const WorkerId& id, std::uint32_t lines, Done<std::string> done) override;
   void logs(const WorkerId& id, worker::LogOptions options, Done<UniqueFd> done) override;
   void stop(const WorkerId& id, std::chrono::milliseconds timeout, Done<void> done) override;
-  void kill(const WorkerId& id, std::string signal, Done<void> done) override;
+  void kill(const WorkerId& id, int signal, Done<void> done) override;
   void remove(const WorkerId& id, Done<void> done) override;
   void restart(const WorkerId& id, Done<void> done) override;
   void pause(const WorkerId& id, Done<void> done) override;

@@ -2,6 +2,7 @@
 #include "bus/options.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 
 #include <limits>
 
@@ -245,12 +246,12 @@ TEST(Limits, need_at_least_one) {
   expect_error(read_limits(one("swap", std::uint64_t{0})), Errc::invalid_argument, "swap");
 }
 
-TEST(Arguments, signals_have_one_name) {
-  EXPECT_EQ(*read_signal("TERM"), "SIGTERM");
-  EXPECT_EQ(*read_signal("SIGTERM"), "SIGTERM");
-  EXPECT_EQ(*read_signal("15"), "SIGTERM");
-  EXPECT_EQ(*read_signal("9"), "SIGKILL");
-  EXPECT_EQ(*read_signal("40"), "40");
+TEST(Arguments, signals_have_names_and_numbers) {
+  EXPECT_EQ(*read_signal("TERM"), SIGTERM);
+  EXPECT_EQ(*read_signal("SIGTERM"), SIGTERM);
+  EXPECT_EQ(*read_signal("15"), SIGTERM);
+  EXPECT_EQ(*read_signal("9"), SIGKILL);
+  EXPECT_EQ(*read_signal("40"), 40);
   for (const auto* text : {"", "0", "-9", "65", "SIG", "SIGSIGTERM", "term", "9 ", "SIGNONE", "33"}) {
     expect_error(read_signal(text), Errc::invalid_argument, "is no signal");
   }

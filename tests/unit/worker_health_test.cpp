@@ -35,6 +35,9 @@ TEST(HealthPolicy, TellsFailuresFromEnds) {
       {"ended while nobody looked", {false, {}, 2}, false},
       {"the container is gone", {false, {}, {}}, true},
       {"it was being removed", {true, {}, {}}, false},
+      {"ended by a signal its owner sent", {false, killed(SIGUSR1), 138, {SIGUSR1}}, false},
+      {"ended so while nobody looked", {false, {}, 138, {SIGUSR1}}, false},
+      {"killed after another signal", {false, killed(SIGKILL), 137, {SIGUSR1}}, true},
   };
   for (const auto& one : cases) {
     EXPECT_EQ(is_failure(one.end), one.failure) << one.what;
@@ -62,6 +65,30 @@ TEST(HealthPolicy, ReplacesWithBackoffWithinABudget) {
     EXPECT_EQ(health_policy(failure, false, one.replaced, now), HealthDecision{}) << one.what;
   }
   EXPECT_EQ(health_policy({true, {}, 137}, true, {}, now), HealthDecision{});
+}
+
+TEST(HealthPolicy, CountsOnFromWhatTheRecordKeeps) {
+  constexpr std::uint64_t wall = 1'700'000'000'000'000;
+  const Time now = Time{} + 24h;
+  const std::vector<Time> replaced = {now - 9min, now - 1s, now};
+  const auto kept = kept_replacements(replaced, now, wall);
+  EXPECT_EQ(kept, (std::vector<std::uint64_t>{wall - 540'000'000, wall - 1'000'000, wall}));
+  const Time after_a_boot = Time{} + 10s;
+  const struct {
+    const char* what;
+    std::chrono::microseconds later;
+    std::vector<Time> replaced;
+  } cases[] = {
+      {"at once", 0s, {after_a_boot - 9min, after_a_boot - 1s, after_a_boot}},
+      {"a minute later", 1min, {after_a_boot - 61s, after_a_boot - 1min}},
+      {"much later, or the clock was set", 240h, {}},
+      {"the clock was set back", -240h, {after_a_boot, after_a_boot, after_a_boot}},
+  };
+  for (const auto& one : cases) {
+    EXPECT_EQ(taken_up_replacements(kept, after_a_boot, wall + static_cast<std::uint64_t>(one.later.count())),
+              one.replaced)
+        << one.what;
+  }
 }
 
 TEST(IdlePolicy, StopsWhatNobodyUses) {

@@ -39,6 +39,7 @@ Worker sample() {
   worker.request_id = "r-1";
   worker.exit_code = 137;
   worker.restarts = 3;
+  worker.replaced_usec = {1600000000000000, 1600000000000001};
   return worker;
 }
 
@@ -112,15 +113,18 @@ TEST(WorkerRecord, KeepsEverythingADaemonNeedsAfterARestart) {
   EXPECT_EQ(read->command, sample().command);
   EXPECT_EQ(read->env, sample().env);
   EXPECT_EQ(read->limits.cpus, 0.5);
+  EXPECT_EQ(read->replaced_usec, sample().replaced_usec);
 }
 
 TEST(WorkerRecord, RefusesWhatIsIncompleteOrOfAnotherType) {
   std::string wrong_type = to_json(sample());
   wrong_type.replace(wrong_type.find("\"owner\":1234"), 12, "\"owner\":\"12\"");
+  std::string wrong_time = to_json(sample());
+  wrong_time.replace(wrong_time.find("1600000000000000"), 1, "-");
   std::string wrong_state = to_json(sample());
   wrong_state.replace(wrong_state.find("\"running\""), 9, "\"sleepy!\"");
-  for (const auto& text :
-       {std::string(), std::string("{}"), std::string("[1]"), to_json(sample()).substr(1), wrong_type, wrong_state}) {
+  for (const auto& text : {std::string(), std::string("{}"), std::string("[1]"), to_json(sample()).substr(1),
+                           wrong_type, wrong_time, wrong_state}) {
     EXPECT_FALSE(worker_from_json(text)) << text;
   }
 }
