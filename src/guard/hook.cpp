@@ -14,8 +14,7 @@ namespace {
 
 using Objection = std::optional<std::string>;
 
-/** A file that is to be written comes whole. */
-constexpr json::Limits input_limits{std::size_t{64} << 20, limits::json_depth, 1'000'000};
+constexpr json::Limits input_limits{max_input_bytes, limits::json_depth, 1'000'000};
 
 /** Also of a link that leads to one. */
 bool leads_to_env_file(const std::string& path) {

@@ -3,12 +3,16 @@
 #include "base/result.hpp"
 #include "guard/rules.hpp"
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
 /** `hal9000-mcp guard`: what Claude Code in a worker asks before it uses a tool (its hook PreToolUse). */
 namespace hal::guard {
+
+/** A file that is to be written comes whole. */
+inline constexpr std::size_t max_input_bytes = std::size_t{64} << 20;
 
 /**
  * Why the tool should not be used as the hook's input, a JSON object, says; nothing if it may. Knows the tools that run

@@ -81,16 +81,18 @@ int run_configure(int argc, char** argv) {
   return 0;
 }
 
-std::string read_all(int fd) {
+/** To the end, or a little further than `limit`. */
+std::string read_all(int fd, std::size_t limit) {
   std::string text;
   char buffer[16384];
-  for (;;) {
+  while (text.size() <= limit) {
     const auto count = ::read(fd, buffer, sizeof buffer);
     if (count <= 0) {
-      return text;
+      break;
     }
     text.append(buffer, static_cast<std::size_t>(count));
   }
+  return text;
 }
 
 /** Claude Code goes on where a hook fails, and shows its user what it said. */
@@ -101,7 +103,7 @@ int run_guard(int argc, char** argv) {
       return wrong(std::string("there is no guard ").append(argv[i]));
     }
   }
-  const auto objection = hal::guard::objection_to_tool(read_all(STDIN_FILENO), guards);
+  const auto objection = hal::guard::objection_to_tool(read_all(STDIN_FILENO, hal::guard::max_input_bytes), guards);
   if (!objection) {
     say(STDERR_FILENO, "hal9000-mcp: guard: " + objection.error().message + "\n");
     return exit_failure;
