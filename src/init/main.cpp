@@ -1,8 +1,8 @@
 #include "base/build_config.hpp"
 #include "base/names.hpp"
+#include "init/confinement.hpp"
 #include "init/pane.hpp"
 #include "init/processes.hpp"
-#include "init/set_id_filter.hpp"
 #include "init/supervisor.hpp"
 
 #include <fcntl.h>
@@ -98,7 +98,7 @@ int run(int argc, char** argv) {
     }
     *value = argv[i + 1];
   }
-  hal::init::forbid_set_id_files();
+  hal::init::confine();
   hal::init::Supervisor supervisor(std::move(settings));
   return supervisor.run();
 }

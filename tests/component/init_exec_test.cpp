@@ -59,50 +59,6 @@ TEST_F(InitExec, runs_on_the_passed_descriptors) {
   EXPECT_EQ(expect(RecordKind::exited, 1).record.status, 7 << 8);
 }
 
-/** What an agent leaves in a project belongs, on the host, to the worker's owner: root, where root is that. */
-TEST_F(InitExec, no_program_makes_a_set_id_file) {
-  Pipe out = make_pipe();
-  auto request = exec_request(1, "");
-  request.cwd = folder_.path();
-  // Python for calls that a shell does not make; ctypes for those that Python does not.
-  request.argv = {"python3", "-c", R"(
-import ctypes, errno, os, stat
-def refused(what, call, *arguments, **flags):
-    try:
-        call(*arguments, **flags)
-    except OSError as error:
-        print(what, errno.errorcode[error.errno])
-    else:
-        print(what, "done")
-def raw(number, *arguments):
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(number, *arguments) < 0:
-        raise OSError(ctypes.get_errno(), "")
-open("file", "w").close()
-os.mkdir("folder")
-here = os.open(".", os.O_RDONLY)
-file = os.open("file", os.O_RDONLY)
-refused("chmod", os.chmod, "file", 0o4755)
-refused("fchmod", os.fchmod, file, 0o4755)
-refused("fchmodat", os.chmod, "file", 0o6755, dir_fd=here)
-refused("fchmodat2", raw, 452, here, b"file", 0o4755, 0)
-refused("open", os.open, "new", os.O_CREAT | os.O_WRONLY, 0o4755)
-refused("tmpfile", os.open, ".", os.O_TMPFILE | os.O_WRONLY, 0o2755)
-refused("mknod", os.mknod, "new", stat.S_IFREG | 0o4755)
-refused("openat2", raw, 437, here, b"new", None, 0)
-refused("io_uring", raw, 425, 1, None)
-refused("plain", os.chmod, "file", 0o1777)
-refused("read", os.open, "file", os.O_RDONLY, 0o4755)
-refused("folder", os.chmod, "folder", 0o2775)
-print(oct(os.stat("file").st_mode), os.path.exists("new"))
-)"};
-  ASSERT_TRUE(peer_.send(request, {0, out.write.get(), 2}));
-  out.write.reset();
-  EXPECT_EQ(read_all(out.read.get()),
-            "chmod EPERM\nfchmod EPERM\nfchmodat EPERM\nfchmodat2 EPERM\nopen EPERM\ntmpfile EPERM\nmknod EPERM\n"
-            "openat2 ENOSYS\nio_uring ENOSYS\nplain done\nread done\nfolder done\n0o101777 False\n");
-}
-
 #ifdef __x86_64__
 /** The calls of 32-bit programs have other numbers and go another way into the same kernel. */
 TEST_F(InitExec, nor_does_a_32_bit_call) {
