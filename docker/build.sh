@@ -6,12 +6,15 @@
 #   --cache DIR         downloads and roots, used again by later runs (default /var/cache/hal9000/images)
 #   --only NAME         worker-ultramin, worker-minimal, parent, worker-python, worker-node or worker-java; may be given
 #                       several times (default: the first three)
+#   --all               all that there are, the profiles' too
 #   --base IMAGE        build on IMAGE (say debian:bookworm-slim) with apt in it, instead of a root made from packages
 #   --version V         the images' tag beside "latest" (default: the project's version)
 #   --refresh           build anew with the packages' present versions, even if the inputs here did not change
 #   --print             print NAME GENERATION of what would be built, and end
+#   --progress          print lines "@PERCENT what is done now" as well
 #
-# An image whose label org.hal9000.generation equals the hash of its inputs is left alone. Containers have no network
+# An image whose label org.hal9000.generation equals the hash of its inputs is left alone. An image has its names only when
+# it is complete; what a build leaves behind that fails or is ended is removed, at the latest by the next one. Containers have no network
 # while an image is built, except with --base; everything is fetched by the host before. SOURCE_DATE_EPOCH is the latest
 # time of any file (default: the beginning of 2020).
 set -eu
@@ -23,6 +26,7 @@ only=
 base=
 refresh=
 print=
+progress=
 version=
 suite=${HAL9000_DEBIAN_SUITE:-bookworm}
 epoch=${SOURCE_DATE_EPOCH:-1577836800}
@@ -33,6 +37,16 @@ die() {
     exit 1
 }
 say() { printf '%s\n' "$*"; }
+
+# What is done, of what there is to do: the seconds each step takes about.
+work_done=0
+work_ahead=0
+work_all=1
+step() { # SECONDS MESSAGE
+    work_done=$((work_done + work_ahead))
+    work_ahead=$1
+    [ -z "$progress" ] || printf '@%d %s\n' $((work_done * 100 / work_all)) "$2"
+}
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -58,7 +72,12 @@ while [ $# -gt 0 ]; do
         --base) base=$2 && shift ;;
         --version) version=$2 && shift ;;
         --refresh) refresh=1 ;;
+        --all)
+            only="worker-ultramin worker-minimal parent"
+            for folder in "$here"/profiles/*/; do only="$only worker-$(basename "$folder")"; done
+            ;;
         --print) print=1 ;;
+        --progress) progress=1 ;;
         *)
             sed -n '2,/^set -eu/{/^set -eu/d;s/^# \{0,1\}//;p}' "$0" >&2
             exit 2
@@ -120,13 +139,46 @@ done
 
 mkdir -p "$cache"
 exec 9>"$cache/lock"
-flock -w 900 9 || die "another build holds $cache/lock"
+flock -n 9 || {
+    step 0 "waits for another build"
+    flock -w 900 9 || die "another build holds $cache/lock"
+}
 # Roots that nobody has used for long, and what a killed build left (nobody else builds here: the lock is ours).
 find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' -o -name 'profile-*' \) -mtime +30 -exec rm -rf {} +
-rm -rf "$cache"/work.*
+rm -rf "$cache"/work.* "$cache"/fetch.*
 work=$(mktemp -d "$cache/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work" npm_config_cache="$work/npm"
+# Roots are only layers once the images are made; images that lost their tag to a newer generation, or never got one, go
+# when nothing runs on them.
+remove_leftovers() {
+    docker image ls --format '{{.Repository}}:{{.Tag}}' --filter label=org.hal9000.image=root | while read -r root; do
+        docker image rm "$root" || true
+    done
+    docker image prune --force --filter label=org.hal9000.image || true
+} >/dev/null 2>&1
+finish() {
+    code=$?
+    trap '' INT TERM HUP
+    [ "$code" = 0 ] || [ "$(stat -f -c '%a * %S / 1048576' "$cache" | xargs expr)" -ge 8 ] ||
+        say "build.sh: the file system of $cache is full" >&2
+    rm -rf "$work"
+    remove_leftovers
+    exit "$code"
+}
+trap finish EXIT
 trap 'exit 1' INT TERM HUP
+remove_leftovers
+
+add_work() { work_all=$((work_all + $1)); }
+for name in $todo; do
+    add_work 6
+    case $name in
+        parent) add_work 12 ;;
+        worker-ultramin | worker-minimal) [ -n "${with_worker:-}" ] || add_work 22 ;;
+        *) add_work 14 ;;
+    esac
+    case $name in worker-ultramin | worker-minimal) with_worker=1 ;; esac
+done
 
 # Gives $1 (a file name in the cache) by running the rest, which makes the file named by its last argument.
 cached() {
@@ -219,6 +271,7 @@ import() { # TAR IMAGE
 build() { # NAME CONTEXT BASE TARGET
     set -- "$1" "$2" "$3" "${4:-}"
     tag=hal9000/$1
+    step 6 "builds $tag"
     network=none
     [ -z "$base" ] || network=host
     find "$2" -newermt "@$epoch" -exec touch -h -d "@$epoch" {} +
@@ -251,7 +304,9 @@ prepare_worker() {
     mkdir "$context"
     cp "$here"/worker/Dockerfile "$here"/worker/setup.sh "$here"/finish.sh "$here"/worker/packages.* \
         "$here"/worker/tmux.conf "$context/"
+    step 10 "fetches Claude Code"
     claude=$("$here/worker/fetch-claude.sh" "$cache" "$context/downloads")
+    step 12 "makes the workers' root from Debian packages"
     ln "$claude" "$context/claude"
     worker_base=$base
     if [ -n "$base" ]; then
@@ -269,11 +324,13 @@ prepare_parent() {
     roots=parent-$(root_key "$here/parent/packages").tar
     chroma=chroma-$(sha256sum <"$here/parent/requirements.txt" | cut -c1-16)
     parent_base=$base
+    step 8 "makes the parent's root from Debian packages"
     if [ -z "$base" ]; then
         cached "$roots" make_parent_root
         parent_base=hal9000/root-parent:$(generation_of parent)
         import "$cache/$roots" "$parent_base"
     fi
+    step 4 "fetches ChromaDB"
     cached "$chroma" fetch_chroma
     mkdir "$context"
     cp "$here"/parent/Dockerfile "$here"/parent/setup.sh "$here"/finish.sh "$here"/parent/hal9000-* "$context/"
@@ -286,6 +343,7 @@ prepare_parent() {
 
 prepare_profile() { # NAME
     context=$work/profile-$1
+    step 14 "makes the root of profile $1"
     if [ -n "$base" ]; then
         minimal=/dev/null
     else
@@ -319,9 +377,3 @@ for name in $todo; do
             ;;
     esac
 done
-
-# Roots are only layers from here on; images that lost their tag to a newer generation go when nothing runs on them.
-for root in $(docker image ls --format '{{.Repository}}:{{.Tag}}' --filter label=org.hal9000.image=root); do
-    docker image rm "$root" >/dev/null 2>&1 || true
-done
-docker image prune --force --filter label=org.hal9000.image >/dev/null

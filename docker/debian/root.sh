@@ -33,6 +33,7 @@ unpack() {
         "$suite" "$tree" ${HAL9000_DEBIAN_MIRROR:+"$HAL9000_DEBIAN_MIRROR"}
     mmdebstrap "$@" >"$log" 2>&1 || {
         cat "$log" >&2
+        echo "root.sh: cannot make a root of Debian $suite from ${HAL9000_DEBIAN_MIRROR:-the default mirror}" >&2
         exit 1
     }
     rm -f "$log"

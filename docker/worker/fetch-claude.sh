@@ -19,7 +19,7 @@ esac
 package=@anthropic-ai/claude-code-linux-$arch
 version=$(sed -n 's/^version=//p' "$here/claude-code.pin")
 integrity=$(sed -n "s/^$arch=//p" "$here/claude-code.pin")
-program=$1/claude-$version-$arch
+program=$1/claude-$version-$arch-$(printf %s "$integrity" | sha256sum | cut -c1-12)
 if [ ! -x "$program" ]; then
     archive=$("$here/../fetch-npm.sh" "$1" "$package" "$version" "$integrity")
     work=$(mktemp -d "$1/fetch.XXXXXX")

@@ -21,6 +21,8 @@ inline constexpr const char label_owner[] = "org.hal9000.owner";
 inline constexpr const char label_profile[] = "org.hal9000.profile";
 inline constexpr const char label_generation[] = "org.hal9000.generation";
 inline constexpr const char label_instance[] = "org.hal9000.instance";
+/** Of an image, and so of its containers: that it is one of ours, and which. */
+inline constexpr const char label_image[] = "org.hal9000.image";
 
 inline constexpr const char role_parent[] = "parent";
 inline constexpr const char role_chroma[] = "chroma";

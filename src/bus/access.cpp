@@ -25,9 +25,12 @@ constexpr std::string_view manage_daemon = "org.hal9000.manage-daemon";
 
 constexpr AccessRule rules[] = {
     {manager, "AddServers", Access::action, manage_servers},
+    {manager, "BuildImages", Access::action, manage_daemon},
     {manager, "GetWorker", Access::anyone, {}},
     {manager, "InstallServer", Access::action, manage_servers},
+    {manager, "ListImages", Access::anyone, {}},
     {manager, "ListWorkers", Access::anyone, {}},
+    {manager, "LoadImages", Access::action, manage_daemon},
     {manager, "Reload", Access::action, manage_daemon},
     {manager, "RemoveServer", Access::action, manage_servers},
     {manager, "Spawn", Access::action, spawn},

@@ -3,6 +3,7 @@
 #include "base/latency.hpp"
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
+#include "image/catalog.hpp"
 #include "server/supervisor.hpp"
 #include "worker/runtime.hpp"
 
@@ -147,6 +148,28 @@ class ServerEditor {
   /** Destroying the handle undoes what is not done. */
   [[nodiscard]] virtual worker::OperationHandle install(InstallRequest request, DaemonControl::Progress progress,
                                                         Done<void> done) = 0;
+};
+
+/** Images to be built; without names those that the parent and the default profile are made from. */
+struct BuildRequest {
+  std::vector<std::string> names;
+  /** Also where they are current: with the packages' present versions. */
+  bool refresh = false;
+};
+
+/** The images of parent and workers. */
+class ImageControl {
+ public:
+  virtual ~ImageControl() = default;
+  virtual void list(Done<std::vector<image::Image>> done) = 0;
+  /** Why no job can begin now, or not with these names. */
+  [[nodiscard]] virtual Result<void> may_begin(const std::vector<std::string>& names) const = 0;
+  /** Destroying the handle gives it up; no image is left half made. */
+  [[nodiscard]] virtual worker::OperationHandle build(BuildRequest request, DaemonControl::Progress progress,
+                                                      Done<void> done) = 0;
+  /** `archive`: a file of `docker save`, which nobody has looked at yet. */
+  [[nodiscard]] virtual worker::OperationHandle load(UniqueFd archive, DaemonControl::Progress progress,
+                                                     Done<void> done) = 0;
 };
 
 }  // namespace hal::bus

@@ -110,6 +110,16 @@ void ManagerAdaptor::spawn(const Reply<sdbus::ObjectPath>& reply, Result<worker:
                  uid_t caller) { spawner.spawn(reply, std::move(*shared), caller); });
 }
 
+void ManagerAdaptor::start_job(const Reply<sdbus::ObjectPath>& reply, Jobs& jobs, const char* kind, uid_t caller,
+                               const Jobs::Begin& begin) {
+  const auto job = jobs.start(kind, caller, begin);
+  if (job) {
+    reply.succeed(sdbus::ObjectPath{job_path(*job)});
+  } else {
+    reply.fail(job.error());
+  }
+}
+
 void ManagerAdaptor::Spawn(sdbus::Result<sdbus::ObjectPath>&& result, std::string workspace, Options options) {
   const auto reply = context_.calls.answer(std::move(result));
   guard(reply, [&] {
@@ -187,14 +197,9 @@ void ManagerAdaptor::StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uin
     return;
   }
   run(reply, [&daemon = context_.daemon, &jobs = context_.jobs, timeout = *timeout, reply](uid_t caller) {
-    const auto job = jobs.start("stop-all", caller, [&](DaemonControl::Progress progress, Done<void> done) {
+    start_job(reply, jobs, "stop-all", caller, [&](DaemonControl::Progress progress, Done<void> done) {
       return daemon.stop_all(timeout, std::move(progress), std::move(done));
     });
-    if (job) {
-      reply.succeed(sdbus::ObjectPath{job_path(*job)});
-    } else {
-      reply.fail(job.error());
-    }
   });
 }
 
@@ -245,14 +250,71 @@ void ManagerAdaptor::InstallServer(sdbus::Result<sdbus::ObjectPath>&& result, st
         reply.fail(may.error());
         return;
       }
-      const auto job = jobs.start("install-server", caller, [&](DaemonControl::Progress progress, Done<void> done) {
+      start_job(reply, jobs, "install-server", caller, [&](DaemonControl::Progress progress, Done<void> done) {
         return editor.install(request, std::move(progress), std::move(done));
       });
-      if (job) {
-        reply.succeed(sdbus::ObjectPath{job_path(*job)});
-      } else {
-        reply.fail(job.error());
+    });
+  });
+}
+
+void ManagerAdaptor::ListImages(sdbus::Result<std::vector<ImageRow>>&& result) {
+  const auto reply = context_.calls.answer(std::move(result));
+  run(reply, [&images = context_.images, reply](uid_t) {
+    images.list([reply](const hal::Result<std::vector<image::Image>>& listed) {
+      if (!listed) {
+        reply.fail(listed.error());
+        return;
       }
+      std::vector<ImageRow> rows;
+      for (const auto& image : *listed) {
+        rows.emplace_back(bus_text(image.reference), image.state, image.size_bytes, bus_text(image.generation),
+                          bus_text(image.wanted), bus_text(image.id));
+      }
+      reply.succeed(rows);
+    });
+  });
+}
+
+void ManagerAdaptor::BuildImages(sdbus::Result<sdbus::ObjectPath>&& result, std::vector<std::string> images,
+                                 Options options) {
+  const auto reply = context_.calls.answer(std::move(result));
+  guard(reply, [&] {
+    auto values = to_values(options);
+    auto read =
+        values ? read_build_options(std::move(images), std::move(*values)) : hal::Result<BuildRequest>(values.error());
+    if (!read) {
+      reply.fail(read.error());
+      return;
+    }
+    run(reply, [&control = context_.images, &jobs = context_.jobs, request = std::move(*read), reply](uid_t caller) {
+      if (auto may = control.may_begin(request.names); !may) {
+        reply.fail(may.error());
+        return;
+      }
+      start_job(reply, jobs, "build-images", caller, [&](DaemonControl::Progress progress, Done<void> done) {
+        return control.build(request, std::move(progress), std::move(done));
+      });
+    });
+  });
+}
+
+void ManagerAdaptor::LoadImages(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::UnixFd archive) {
+  const auto reply = context_.calls.answer(std::move(result));
+  guard(reply, [&] {
+    auto fd = compat::from_bus(archive);
+    if (!fd) {
+      reply.fail(errno_error("taking the archive's descriptor"));
+      return;
+    }
+    run(reply, [&control = context_.images, &jobs = context_.jobs, reply,
+                shared = std::make_shared<UniqueFd>(std::move(fd))](uid_t caller) {
+      if (auto may = control.may_begin({}); !may) {
+        reply.fail(may.error());
+        return;
+      }
+      start_job(reply, jobs, "load-images", caller, [&](DaemonControl::Progress progress, Done<void> done) {
+        return control.load(std::move(*shared), std::move(progress), std::move(done));
+      });
     });
   });
 }

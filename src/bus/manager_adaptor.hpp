@@ -23,6 +23,7 @@ struct ManagerContext {
   DaemonControl& daemon;
   worker::Registry& registry;
   ServerEditor& editor;
+  ImageControl& images;
   Calls& calls;
   Jobs& jobs;
   Spawner& spawner;
@@ -46,10 +47,14 @@ class ManagerAdaptor final
   static constexpr const char* interface_name = org::hal9000::Manager1_adaptor::INTERFACE_NAME;
   using Options = std::map<std::string, sdbus::Variant>;
   using Row = sdbus::Struct<std::string, std::string, std::string, std::uint32_t, std::int64_t, sdbus::ObjectPath>;
+  using ImageRow = sdbus::Struct<std::string, std::string, std::uint64_t, std::string, std::string, std::string>;
   using ServerRow = sdbus::Struct<std::string, std::string, std::string>;
 
   template <class... Values, class Then>
   void run(const Reply<Values...>& reply, Then then);
+  /** Answers with the job's object. */
+  static void start_job(const Reply<sdbus::ObjectPath>& reply, Jobs& jobs, const char* kind, uid_t caller,
+                        const Jobs::Begin& begin);
   void spawn(const Reply<sdbus::ObjectPath>& reply, Result<worker::SpawnRequest> request);
   [[nodiscard]] Published::Snapshot snapshot() const;
 
@@ -62,6 +67,10 @@ class ManagerAdaptor final
                      Options options) override;
   void RemoveServer(sdbus::Result<>&& result, std::string name) override;
   void Reload(sdbus::Result<>&& result) override;
+  void ListImages(sdbus::Result<std::vector<ImageRow>>&& result) override;
+  void BuildImages(sdbus::Result<sdbus::ObjectPath>&& result, std::vector<std::string> images,
+                   Options options) override;
+  void LoadImages(sdbus::Result<sdbus::ObjectPath>&& result, sdbus::UnixFd archive) override;
   void StopAll(sdbus::Result<sdbus::ObjectPath>&& result, std::uint32_t timeout_ms) override;
 
   std::string Version() override;

@@ -49,4 +49,16 @@ Result<InstallRequest> read_install_options(std::string name, std::string packag
   return done ? Result<InstallRequest>(std::move(request)) : done.error();
 }
 
+Result<BuildRequest> read_build_options(std::vector<std::string> names, Values values) {
+  if (names.size() > limits::argv_words) {
+    return Error{Errc::limit, fmt::format("images: at most {} names", limits::argv_words)};
+  }
+  OptionReader reader(std::move(values));
+  BuildRequest request;
+  request.refresh = reader.take<bool>("refresh").value_or(false);
+  request.names = std::move(names);
+  auto done = reader.finish();
+  return done ? Result<BuildRequest>(std::move(request)) : done.error();
+}
+
 }  // namespace hal::bus

@@ -35,6 +35,10 @@ class Service::Impl {
   void add_server(const std::string& name);
   void remove_server(const std::string& name);
 
+  Result<std::uint32_t> start_job(std::string kind, const Jobs::Begin& begin) {
+    return jobs_.start(std::move(kind), 0, begin);
+  }
+
   void worker_changed(const WorkerId& id) { mark(changed_workers_, id); }
   void server_changed(const std::string& name) { mark(changed_servers_, name); }
   void parent_changed() { mark(parent_changed_); }
@@ -90,7 +94,7 @@ Service::Impl::Impl(event::Loop& loop, const std::shared_ptr<sdbus::IConnection>
       jobs_(loop, *connection, calls_, job_events()),
       spawner_(parts.registry),
       log_control_(*connection, authoriser_),
-      manager_(*connection, {parts.daemon, parts.registry, parts.editor, calls_, jobs_, spawner_}),
+      manager_(*connection, {parts.daemon, parts.registry, parts.editor, parts.images, calls_, jobs_, spawner_}),
       parent_(*connection, parts.parent, calls_),
       pool_(*connection, parts.pool, spawner_, calls_, jobs_),
       flush_(
@@ -201,6 +205,10 @@ Service::Service(event::Loop& loop, Connection& connection, Parts parts)
     : impl_(std::make_unique<Impl>(loop, connection.get(), parts)) {}
 
 Service::~Service() = default;
+
+Result<std::uint32_t> Service::start_job(std::string kind, const Jobs::Begin& begin) {
+  return impl_->start_job(std::move(kind), begin);
+}
 
 void Service::on_worker_added(const worker::Worker& worker) {
   impl_->add_worker(worker.id);

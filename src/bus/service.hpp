@@ -2,11 +2,13 @@
 
 #include "base/strong_id.hpp"
 #include "bus/backend.hpp"
+#include "bus/jobs.hpp"
 #include "event/loop.hpp"
 #include "worker/parent.hpp"
 #include "worker/pool.hpp"
 #include "worker/registry.hpp"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +28,7 @@ class Service {
     ServerControl& servers;
     DaemonControl& daemon;
     ServerEditor& editor;
+    ImageControl& images;
   };
 
   /**
@@ -36,6 +39,9 @@ class Service {
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
+
+  /** A job of the daemon's own. */
+  [[nodiscard]] Result<std::uint32_t> start_job(std::string kind, const Jobs::Begin& begin);
 
   // To be told after it happened. Changed properties go out together in the next turn of the loop.
   void on_worker_added(const worker::Worker& worker);

@@ -52,6 +52,7 @@ class CommandLine {
     add_terminal_text();
     add_servers();
     add_pool();
+    add_images();
     add_system();
   }
 
@@ -138,6 +139,7 @@ class CommandLine {
   void add_changes();
   void add_terminal_text();
   void add_servers();
+  void add_images();
   void add_pool();
   void add_server_changes(CLI::App& group);
   void add_system();
@@ -382,6 +384,21 @@ void CommandLine::add_servers() {
       "Root sees all workers, others their own. Ends with Ctrl-C, with the worker (0), the server (0)\n"
       "or the daemon (3).");
   runs(trace, trace_server);
+}
+
+void CommandLine::add_images() {
+  auto& group = *app_.add_subcommand("image", "Look at and make what workers and their parent are made from");
+  group.footer("")->require_subcommand(1);
+  const auto list = add_verb<ListOptions>(group, "ls", "List the images and whether they are current");
+  add_listing_flags(list.app, *list.options);
+  runs(list, list_images);
+  const auto build = add_verb<ImageBuildOptions>(group, "build", "Build images that are not current, and wait");
+  build.app->add_option("NAME", build.options->names, "worker-minimal, worker-python, parent … (default: needed ones)");
+  build.app->add_flag("--refresh", build.options->refresh, "Also current ones, with the packages' present versions");
+  runs(build, build_images);
+  const auto load = add_verb<std::string>(group, "load", "Load images from an archive of docker save, and wait");
+  load.app->add_option("FILE", *load.options, "The archive")->required();
+  runs(load, load_images);
 }
 
 void CommandLine::add_pool() {

@@ -119,9 +119,11 @@ class JobWait {
                                      names::bus_name, path_),
                          alive_.wrap([this](const std::string&, const json& body) {
                            const auto message = text_of(body.at(1), "Message");
+                           progress_ = body.at(1).value("Progress", progress_);
                            if (!message.empty() && body.at(1).value("Result", "").empty()) {
                              shown_ = true;
-                             fmt::print(stderr, "\r\x1b[K{}", text::printable(message, max_message_columns));
+                             fmt::print(stderr, "\r\x1b[K{:3.0f} % {}", 100 * progress_,
+                                        text::printable(message, max_message_columns));
                              (void)std::fflush(stderr);
                            }
                          }));
@@ -148,6 +150,7 @@ class JobWait {
   Result<void> result_;
   bool cancelled_ = false;
   bool shown_ = false;
+  double progress_ = 0;
   event::Signal interrupt_;
   event::Signal term_;
   event::Timer deadline_;

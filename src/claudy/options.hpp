@@ -131,6 +131,12 @@ struct ServerLogsOptions {
   std::optional<std::uint32_t> lines;
 };
 
+struct ImageBuildOptions {
+  /** None: those of the parent and the default profile. */
+  std::vector<std::string> names;
+  bool refresh = false;
+};
+
 struct ServerInstallOptions {
   std::string name;
   std::string package;

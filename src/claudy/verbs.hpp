@@ -53,6 +53,12 @@ namespace hal::claudy {
 [[nodiscard]] Result<int> drain_pool(const Global& global);
 [[nodiscard]] Result<int> clean_pool(const Global& global);
 
+// image_verbs.cpp
+[[nodiscard]] Result<int> list_images(const Global& global, const ListOptions& options);
+/** Waits until they are built, as load_images does. */
+[[nodiscard]] Result<int> build_images(const Global& global, const ImageBuildOptions& options);
+[[nodiscard]] Result<int> load_images(const Global& global, const std::string& archive);
+
 // server_verbs.cpp
 [[nodiscard]] Result<int> list_tools(const Global& global, const ShowOptions& options);
 /** A tool, or a method of MCP where there is a slash in it. */

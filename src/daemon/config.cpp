@@ -180,6 +180,9 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
   if (key == "image") {
     return value.into(profile.image);
   }
+  if (key == "foreign_images") {
+    return value.into(profile.foreign_images);
+  }
   if (key == "command") {
     if (auto read = value.into(profile.command); !read) {
       return read;
@@ -339,6 +342,7 @@ Places places_from_environment() {
   places.vendor_dir = from_environment("HAL9000_DATADIR", build::datadir);
   places.config_dir = from_environment("CONFIGURATION_DIRECTORY", build::sysconfdir);
   places.state_dir = from_environment("STATE_DIRECTORY", "/var/lib/hal9000");
+  places.cache_dir = from_environment("CACHE_DIRECTORY", "/var/cache/hal9000");
   places.run_dir = from_environment("RUNTIME_DIRECTORY", "/run/hal9000");
   places.programs_dir = from_environment("HAL9000_LIBEXECDIR", build::libexecdir);
   places.credentials_dir = from_environment("CREDENTIALS_DIRECTORY", "");

@@ -17,6 +17,7 @@ struct Places {
   std::string config_dir;
   std::string state_dir;
   std::string run_dir;
+  std::string cache_dir;
   std::string programs_dir;
   /** Empty: there are none. */
   std::string credentials_dir;

@@ -4,6 +4,7 @@
 #include "base/names.hpp"
 #include "base/startup_pages.hpp"
 #include "build_config.hpp"
+#include "daemon/folders.hpp"
 #include "daemon/stop_all.hpp"
 #include "host/kernel_log.hpp"
 #include "host/notify.hpp"
@@ -14,10 +15,7 @@
 #include "server/child_launcher.hpp"
 #include "worker/run_folder.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include <fmt/format.h>
@@ -35,43 +33,16 @@ bool as_units(RunAs run_as) {
   return run_as == RunAs::unit || (run_as == RunAs::automatic && host::systemd_booted());
 }
 
-void make_folder(const std::string& path, mode_t mode) {
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
-    throw_errno("mkdir " + path);
-  }
-  if (::chmod(path.c_str(), mode) != 0) {  // whatever the umask says
-    throw_errno("chmod " + path);
-  }
-}
-
-/** What tmpfiles.d makes on an installed system, for all others. */
-const Places& with_folders(const Places& places) {
-  make_folder(places.run_dir, 0755);
-  make_folder(places.run_dir + "/worker", 0700);
-  make_folder(places.state_dir, 0755);
-  make_folder(places.state_dir + "/worker", 0700);
-  make_folder(places.state_dir + "/server", 0755);
-  make_folder(places.state_dir + "/package", 0755);
-  make_folder(places.state_dir + "/user", 0711);
-  const std::string chroma = places.state_dir + "/chroma";
-  struct stat status {};
-  if (::stat(chroma.c_str(), &status) != 0) {
-    make_folder(chroma, 0700);
-    const auto account = server::find_account("hal9000");
-    const auto owner = account.value_or(server::Account{65534, 65534});
-    if (::geteuid() == 0 && ::chown(chroma.c_str(), owner.first, owner.second) != 0) {
-      throw_errno("chown " + chroma);
-    }
-  }
-  return places;
-}
-
 std::vector<std::string> names_of(const server::Supervisor& supervisor) {
   std::vector<std::string> names;
   for (const auto* server : supervisor.all()) {
     names.push_back(server->config.name);
   }
   return names;
+}
+
+image::Scripts::Options image_options(const Places& places, const std::string& engine_socket) {
+  return {places.vendor_dir + "/docker", places.cache_dir + "/images", engine_socket, build::version};
 }
 
 GatewayHost::Options gateway_options(const Places& places, const Config& config) {
@@ -84,9 +55,10 @@ GatewayHost::Options gateway_options(const Places& places, const Config& config)
   return options;
 }
 
-std::unique_ptr<server::Launcher> make_launcher(event::Loop& loop, bool units, const char* user) {
+std::unique_ptr<server::Launcher> make_launcher(event::Loop& loop, bool units, const char* user,
+                                                host::Sandbox sandbox = host::Sandbox::server) {
   if (units) {
-    return std::make_unique<host::UnitLauncher>(loop, host::UnitLauncher::Options{.user = user});
+    return std::make_unique<host::UnitLauncher>(loop, host::UnitLauncher::Options{.user = user, .sandbox = sandbox});
   }
   return std::make_unique<server::ChildLauncher>(loop, user);
 }
@@ -118,7 +90,7 @@ Daemon::Daemon(event::Loop& loop, Options options)
                  [](const ContainerId& id) { return host::memory_victim(host::read_kernel_log(), id.value); }}),
       tasks_watch_(loop, usage_,
                    [this](auto& id, pid_t pid) { registry_.on_tasks_refused(id, usage_.busiest_program(pid)); }),
-      pool_({loop, registry_, engine_, settings_, [this] { return missing(); }}),
+      pool_({loop, registry_, engine_, settings_, [this] { return missing_for_pool(); }}),
       follower_({loop, registry_, [this] { return registry_.stranded(); }, [this] { return missing().empty(); }}),
       pressure_(loop, host::PressureWatch::files(), [this](auto level) { pool_.on_pressure(level); }),
       units_(as_units(config_.servers)),
@@ -137,12 +109,17 @@ Daemon::Daemon(event::Loop& loop, Options options)
       server_editor_({loop, supervisor_, data_plane_, installer_, mcp_directory(places_), mcp_options(places_),
                       [this]() -> const server::ServerConfigs& { return config_.mcp; },
                       [this] { return read_mcp_servers(places_); }, [this] { return apply_servers(); }}),
+      scripts_(loop, make_launcher(loop, units_, "root", host::Sandbox::builder),
+               image_options(places_, config_.engine_socket)),
+      images_({loop, engine_, settings_, scripts_,
+               [this](auto kind, auto begin) { return service_.start_job(std::move(kind), begin); },
+               [this] { on_images_changed(); }, [this] { on_images_complete(); }}),
       connection_(loop, options.bus,
                   [this](std::string_view reason) {
                     log::critical({}, "the bus is gone: {}", reason);
                     loop_.exit(1);
                   }),
-      service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_}),
+      service_(loop, connection_, {registry_, parent_, pool_, server_control_, *this, server_editor_, images_}),
       status_(loop, "status", [this] { host::notify_status(status()); }),
       started_(loop, "started", drop_startup_pages, event::Priority::idle),
       ready_deadline_(loop, "ready deadline", [this] { become_ready("without the container engine"); }),
@@ -225,7 +202,7 @@ Result<void> Daemon::apply_config() {
   settings_.other_owners = config_.worker.other_owners;
   settings_.pool = config_.worker.pool;
   registry_.on_profiles_changed();
-  pool_.look_at_image();
+  on_image_event();
   data_plane_.on_grants_changed();
   log::set_max_level(config_.log_level);
   use_servers();
@@ -285,7 +262,8 @@ std::string Daemon::state() const {
   if (!ready_) {
     return "starting";
   }
-  const bool well = engine_.up() && parent_.state() == worker::Parent::State::running && data_plane_.connected();
+  const bool well = engine_.up() && images_.complete() && parent_.state() == worker::Parent::State::running &&
+                    data_plane_.connected();
   return well && !pool_.status().degraded ? "running" : "degraded";
 }
 
@@ -294,8 +272,8 @@ bus::EngineStatus Daemon::engine() const {
 }
 
 std::vector<std::string> Daemon::features() const {
-  std::vector<std::string> features = {"spawn-at",    "late-binding",   "exec",        "attach",
-                                       "server-call", "server-install", "server-trace"};
+  std::vector<std::string> features = {"spawn-at",    "late-binding",   "exec",         "attach",
+                                       "server-call", "server-install", "server-trace", "images"};
   features.emplace_back(units_ ? "servers-as-units" : "servers-as-children");
   return features;
 }
@@ -321,8 +299,9 @@ std::string Daemon::status() const {
                                  : fmt::format("no engine: {}", engine_reason_);
   const std::string parent =
       parent_.state() == worker::Parent::State::running ? "" : fmt::format("; parent: {}", parent_.reason());
-  return fmt::format("{} {} running{}, {}/{} MCP servers, {}{}", running, running == 1 ? "worker" : "workers", warm,
-                     running_servers, servers.size(), engine, parent);
+  const std::string images = images_.complete() ? "" : fmt::format("; images: {}", images_.status());
+  return fmt::format("{} {} running{}, {}/{} MCP servers, {}{}{}", running, running == 1 ? "worker" : "workers", warm,
+                     running_servers, servers.size(), engine, parent, images);
 }
 
 // --- news of the parts ---------------------------------------------------------------------------------------------
@@ -332,6 +311,7 @@ void Daemon::on_engine_up(const worker::EngineInfo& info) {
             "container engine {} (API {}, {}, cgroup v{}) connected", info.version, info.api_version,
             info.storage_driver, info.cgroup_version);
   registry_.reconcile([this](const Result<void>& result) { reconciled(result); });
+  images_.look();
   status_changed();
 }
 
@@ -371,6 +351,26 @@ void Daemon::on_engine_down(const Error& reason) {
 void Daemon::on_container_event(const worker::ContainerEvent& event) {
   registry_.on_container_event(event);
   parent_.on_container_event(event);
+}
+
+std::string Daemon::missing_for_pool() const {
+  auto what = missing();
+  return what.empty() ? images_.on_its_way(settings_.profiles.at(settings_.default_profile).image) : what;
+}
+
+void Daemon::on_image_event() {
+  images_.look();
+  pool_.look_at_image();
+}
+
+void Daemon::on_images_changed() {
+  pool_.look_at_image();
+  status_changed();
+}
+
+void Daemon::on_images_complete() {
+  parent_.retry_now();
+  pool_.look_at_image();
 }
 
 void Daemon::on_worker_added(const worker::Worker& worker) {

@@ -8,6 +8,7 @@
 #include "daemon/config.hpp"
 #include "daemon/data_plane.hpp"
 #include "daemon/http_sockets.hpp"
+#include "daemon/images.hpp"
 #include "daemon/server_control.hpp"
 #include "daemon/server_editor.hpp"
 #include "engine/client.hpp"
@@ -17,6 +18,7 @@
 #include "host/pressure.hpp"
 #include "host/tasks_watch.hpp"
 #include "host/usage.hpp"
+#include "image/scripts.hpp"
 #include "install/installer.hpp"
 #include "server/supervisor.hpp"
 #include "worker/live_parent.hpp"
@@ -55,7 +57,7 @@ class Daemon final : private worker::Runtime::Listener,
   void on_engine_up(const worker::EngineInfo& info) override;
   void on_engine_down(const Error& reason) override;
   void on_container_event(const worker::ContainerEvent& event) override;
-  void on_image_event() override { pool_.look_at_image(); }
+  void on_image_event() override;
   // Workers.
   void on_worker_added(const worker::Worker& worker) override;
   void on_worker_changed(const worker::Worker& worker) override;
@@ -90,6 +92,9 @@ class Daemon final : private worker::Runtime::Listener,
   void reconciled(const Result<void>& result);
   /** What is missing for making a worker, or empty. */
   [[nodiscard]] std::string missing() const;
+  [[nodiscard]] std::string missing_for_pool() const;
+  void on_images_changed();
+  void on_images_complete();
   void become_ready(std::string_view how);
   void stop();
   Result<void> apply_config();
@@ -128,6 +133,8 @@ class Daemon final : private worker::Runtime::Listener,
   ServerControl server_control_;
   install::Installer installer_;
   ServerEditor server_editor_;
+  image::Scripts scripts_;
+  Images images_;
   bus::Connection connection_;
   bus::Service service_;
 

@@ -245,6 +245,23 @@ Result<worker::ContainerUsage> read_usage(std::string_view body) {
   return usage;
 }
 
+Result<worker::ImageInfo> read_image(std::string_view body) {
+  const auto document = parse(body);
+  if (!document) {
+    return document.error();
+  }
+  Members members(*document);
+  auto config = members.object("Config");
+  worker::ImageInfo image{members.string("Id"), config.strings("Labels"), members.amount("Size")};
+  if (auto error = first_error({&members, &config})) {
+    return std::move(*error);
+  }
+  if (image.id.empty()) {
+    return Error{Errc::protocol, fmt::format("{}: an image without an Id", answer)};
+  }
+  return image;
+}
+
 Result<std::string> read_id(std::string_view body) {
   const auto document = parse(body);
   if (!document) {

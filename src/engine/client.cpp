@@ -208,8 +208,8 @@ void Client::on_create_failed(const worker::ContainerSpec& spec, const Error& er
   switch (error.code) {
     case Errc::not_found:
       // The image, or the container whose network it was to join.
-      return image_id(
-          spec.image, [image = spec.image, error, done = std::move(done)](const Result<std::string>& found) {
+      return inspect_image(
+          spec.image, [image = spec.image, error, done = std::move(done)](const Result<worker::ImageInfo>& found) {
             if (!found && found.error().code == Errc::not_found) {
               return done(Error{Errc::not_found, fmt::format("the container engine has no image {}", image)});
             }
@@ -303,12 +303,12 @@ void Client::usage(const ContainerId& id, Done<worker::ContainerUsage> done) {
                                     read_usage, std::move(done));
 }
 
-void Client::image_id(const std::string& image, Done<std::string> done) {
+void Client::inspect_image(const std::string& image, Done<worker::ImageInfo> done) {
   const Call call{.method = "GET",
                   .target = fmt::format("/images/{}/json", curl::escape(image)),
                   .body = {},
                   .what = "image " + image};
-  send_read<std::string>(call, read_id, std::move(done));
+  send_read<worker::ImageInfo>(call, read_image, std::move(done));
 }
 
 worker::OperationHandle Client::logs(const ContainerId& id, const worker::LogOptions& options, UniqueFd sink,

@@ -44,7 +44,7 @@ class Client final : public worker::Runtime, private Connection::Listener {
   void resume(const ContainerId& id, Done<void> done) override;
   void update(const ContainerId& id, const worker::LimitChange& change, Done<void> done) override;
   void usage(const ContainerId& id, Done<worker::ContainerUsage> done) override;
-  void image_id(const std::string& image, Done<std::string> done) override;
+  void inspect_image(const std::string& image, Done<worker::ImageInfo> done) override;
   [[nodiscard]] worker::OperationHandle logs(const ContainerId& id, const worker::LogOptions& options, UniqueFd sink,
                                              Done<void> done) override;
 

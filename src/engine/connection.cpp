@@ -122,7 +122,7 @@ std::size_t Connection::on_events(std::string_view bytes) {
  * not read; its end, while the other stream goes on, only makes news of images come later.
  */
 void Connection::listen_for_images() {
-  constexpr const char filter[] = R"({"event":["import","load","pull","tag"],"type":["image"]})";
+  constexpr const char filter[] = R"({"event":["delete","import","load","pull","tag","untag"],"type":["image"]})";
   auto spec = request_to(options_, "GET", fmt::format("{}/events?filters={}", prefix_, curl::escape(filter)));
   spec.deadlines.answer = options_.ping_deadline;
   curl::Request::Callbacks callbacks;

@@ -66,7 +66,8 @@ struct InspectAnswer {
 [[nodiscard]] Result<InspectAnswer> read_inspect(std::string_view body);
 [[nodiscard]] Result<std::vector<ContainerId>> read_list(std::string_view body);
 [[nodiscard]] Result<worker::ContainerUsage> read_usage(std::string_view body);
-/** The "Id" of what was made or found. */
+[[nodiscard]] Result<worker::ImageInfo> read_image(std::string_view body);
+/** The "Id" of what was made. */
 [[nodiscard]] Result<std::string> read_id(std::string_view body);
 
 /** What an answer that is an error says, for people; never empty. */

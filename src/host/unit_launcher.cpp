@@ -274,7 +274,8 @@ Result<MessagePtr> UnitLauncher::prepare(const server::LaunchSpec& spec, Unit& u
                         &spec.config,
                         user,
                         options_.slice,
-                        unit.stdio.server_in.get(),
+                        options_.sandbox,
+                        spec.input >= 0 ? spec.input : unit.stdio.server_in.get(),
                         unit.stdio.server_out.get(),
                         path_for_others(unit.environment.get()),
                         unit.network ? path_for_others(unit.network.get()) : std::string()};

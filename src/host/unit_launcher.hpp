@@ -2,6 +2,7 @@
 
 #include "event/sources.hpp"
 #include "host/system_bus.hpp"
+#include "host/unit_message.hpp"
 #include "server/launcher.hpp"
 
 #include <functional>
@@ -26,6 +27,7 @@ class UnitLauncher : public server::Launcher {
     /** The same for remote servers, whose processes hold credentials that other servers are not to see. */
     std::string remote_user = "hal9000-remote";
     std::string slice = "hal9000-mcp.slice";
+    Sandbox sandbox = Sandbox::server;
   };
 
   UnitLauncher(event::Loop& loop, Options options);

@@ -4,6 +4,7 @@
 #include "host/unit_names.hpp"
 #include "server/launcher.hpp"
 
+#include <linux/capability.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,12 @@ namespace {
 
 constexpr std::uint64_t start_timeout_usec = 30'000'000;
 constexpr std::uint64_t no_capabilities = 0;
+/** To unpack packages of all owners, as apt does it: a part as a user of its own, a part in the tree. */
+constexpr std::uint64_t builder_capabilities = 1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_FOWNER |
+                                               1U << CAP_FSETID | 1U << CAP_KILL | 1U << CAP_SETGID | 1U << CAP_SETUID |
+                                               1U << CAP_SYS_CHROOT;
+/** Beside workers and servers, whom somebody waits for. */
+constexpr std::uint64_t builder_cpu_weight = 20;
 constexpr std::uint64_t no_namespaces = 0;
 constexpr std::uint32_t umask_private = 0077;
 
@@ -126,7 +133,8 @@ void add_life(Properties& properties, const UnitSpec& spec) {
   const auto& config = *spec.config;
   properties.text("CollectMode", "inactive-or-failed");
   properties.flag("AddRef", true);  // kept until we have read how it ended
-  properties.text("KillMode", "mixed");
+  // A script acts on the signal when the program it waits for has ended of the same.
+  properties.text("KillMode", spec.sandbox == Sandbox::builder ? "control-group" : "mixed");
   properties.number("TimeoutStartUSec", start_timeout_usec);
   properties.number("TimeoutStopUSec",
                     static_cast<std::uint64_t>(std::chrono::microseconds(config.stop_timeout).count()));
@@ -146,20 +154,27 @@ void add_life(Properties& properties, const UnitSpec& spec) {
 void add_sandbox(Properties& properties, const UnitSpec& spec) {
   for (const auto* name : {"NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables",
                            "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock",
-                           "ProtectHostname", "RestrictSUIDSGID", "RestrictRealtime", "LockPersonality"}) {
+                           "ProtectHostname", "RestrictRealtime", "LockPersonality"}) {
     properties.flag(name, true);
   }
+  const bool builder = spec.sandbox == Sandbox::builder;
+  properties.flag("RestrictSUIDSGID", !builder);  // packages have such files, until they are unpacked
   properties.text("ProtectSystem", "strict");
   properties.text("ProtectHome", "yes");
   properties.text("ProtectProc", "invisible");
   properties.one_text("ReadWritePaths", spec.config->state_directory);
-  properties.number("CapabilityBoundingSet", no_capabilities);
+  properties.number("CapabilityBoundingSet", builder ? builder_capabilities : no_capabilities);
   properties.number("RestrictNamespaces", no_namespaces);
   properties.filter("RestrictAddressFamilies", true, {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"});
   properties.one_text("SystemCallArchitectures", "native");
   // @pkey: node guards its compiled code with memory protection keys.
   properties.filter("SystemCallFilter", true, {"@system-service", "@pkey"});
-  properties.filter("SystemCallFilter", false, {"@privileged"});
+  if (!builder) {
+    properties.filter("SystemCallFilter", false, {"@privileged"});
+  } else {
+    properties.filter("SystemCallFilter", true, {"chroot"});
+    properties.number("CPUWeight", builder_cpu_weight);
+  }
   properties.error_number("SystemCallErrorNumber",
                           EPERM);  // programs ask what they may; to be killed for it is no answer
 }

@@ -10,6 +10,9 @@
 
 namespace hal::host {
 
+/** server: no privilege at all. builder: root that makes root file systems in its own folder, and nothing else. */
+enum class Sandbox { server, builder };
+
 /** Everything a server's unit is made from. */
 struct UnitSpec {
   std::string name;
@@ -18,6 +21,7 @@ struct UnitSpec {
   const server::ServerConfig* config = nullptr;
   std::string user;
   std::string slice;
+  Sandbox sandbox = Sandbox::server;
   int stdin_fd = -1;
   int stdout_fd = -1;
   /** A file PID 1 reads when it starts the unit: properties are for everyone to see, and environments hold secrets. */

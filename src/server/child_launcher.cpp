@@ -30,6 +30,7 @@ struct ChildLauncher::Starting {
   UniqueFd to_server;
   UniqueFd from_server;
   UniqueFd stderr_fd;
+  std::chrono::milliseconds stop_timeout;
   Done<Launched> done;
   std::unique_ptr<process::Start> start;
 };
@@ -37,9 +38,11 @@ struct ChildLauncher::Starting {
 /** One running process with its stderr. */
 class ChildLauncher::Instance {
  public:
-  Instance(ChildLauncher& owner, InstanceId id, const std::string& server, pid_t pid, UniqueFd stderr_fd)
+  Instance(ChildLauncher& owner, InstanceId id, const std::string& server, pid_t pid, UniqueFd stderr_fd,
+           std::chrono::milliseconds stop_timeout)
       : owner_(owner),
         id_(id),
+        stop_timeout_(stop_timeout),
         stderr_(owner.loop_, std::move(stderr_fd), server),
         timer_(owner.loop_, "stop " + server, [this] { escalate(); }),
         child_(owner.loop_, pid, "server " + server, [this](const process::ExitStatus& status) { on_exit(status); }) {}
@@ -49,7 +52,6 @@ class ChildLauncher::Instance {
   void stop(std::chrono::milliseconds grace) {
     if (next_signal_ == 0) {
       next_signal_ = SIGTERM;
-      grace_ = grace;
       timer_.arm(grace);
     }
   }
@@ -59,7 +61,7 @@ class ChildLauncher::Instance {
     child_.kill_group(next_signal_);
     if (next_signal_ == SIGTERM) {
       next_signal_ = SIGKILL;
-      timer_.arm(grace_);
+      timer_.arm(stop_timeout_);
     }
   }
 
@@ -72,9 +74,9 @@ class ChildLauncher::Instance {
 
   ChildLauncher& owner_;
   InstanceId id_;
+  std::chrono::milliseconds stop_timeout_;
   StderrLog stderr_;
   event::Timer timer_;
-  std::chrono::milliseconds grace_{0};
   /** Of the stop under way; 0: none is. */
   int next_signal_ = 0;
   process::Child child_;
@@ -129,7 +131,9 @@ Result<void> ChildLauncher::begin(const LaunchSpec& spec, const Done<Launched>& 
   child.argv = spec.config.argv;
   child.env = environment(spec.config);
   child.cwd = spec.config.cwd.empty() ? spec.config.state_directory : spec.config.cwd;
-  child.fds = {{0, pipes->server_in.get()}, {1, pipes->server_out.get()}, {2, stderr_write.get()}};
+  child.fds = {{0, spec.input >= 0 ? spec.input : pipes->server_in.get()},
+               {1, pipes->server_out.get()},
+               {2, stderr_write.get()}};
   child.user = account;
   child.private_network = spec.config.network == Network::none;
   child.network_namespace = spec.config.network == Network::parent ? spec.network_namespace : -1;
@@ -137,7 +141,7 @@ Result<void> ChildLauncher::begin(const LaunchSpec& spec, const Done<Launched>& 
       loop_, child, start_deadline, [this, id = spec.instance](Result<pid_t> pid) { on_started(id, std::move(pid)); });
   starting_[spec.instance] =
       std::make_unique<Starting>(Starting{spec.config.name, std::move(pipes->to_server), std::move(pipes->from_server),
-                                          std::move(stderr_read), done, std::move(start)});
+                                          std::move(stderr_read), spec.config.stop_timeout, done, std::move(start)});
   return {};
 }
 
@@ -148,7 +152,8 @@ void ChildLauncher::on_started(InstanceId id, Result<pid_t> pid) {
     return starting.done(pid.error());
   }
   // Before the answer, so that the listener hears of the exit after it: see event::Priority.
-  instances_[id] = std::make_unique<Instance>(*this, id, starting.server, *pid, std::move(starting.stderr_fd));
+  instances_[id] = std::make_unique<Instance>(*this, id, starting.server, *pid, std::move(starting.stderr_fd),
+                                              starting.stop_timeout);
   starting.done(Launched{*pid, {}, std::move(starting.to_server), std::move(starting.from_server)});
 }
 

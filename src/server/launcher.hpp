@@ -20,6 +20,8 @@ struct LaunchSpec {
   ServerConfig config;
   /** For Network::parent: an open network namespace; must stay open until the start is answered. */
   int network_namespace = -1;
+  /** Becomes its stdin, which is a pipe of ours otherwise; must stay open until the start is answered. */
+  int input = -1;
 };
 
 /** A process that runs. */
@@ -71,9 +73,10 @@ class Launcher {
   virtual void start(const LaunchSpec& spec, Done<Launched> done) = 0;
 
   /**
-   * Ends a process whose stdin was closed just now: it has `grace` to end by itself, then SIGTERM, after `grace` again
-   * SIGKILL, always to all processes it has made. The listener hears of the end. Unknown instances are ignored; a start
-   * that is still under way may be answered with Errc::cancelled; the listener then hears nothing of it.
+   * Ends a process whose stdin was closed just now: it has `grace` to end by itself, then SIGTERM, after the
+   * configuration's stop_timeout SIGKILL, always to all processes it has made. The listener hears of the end. Unknown
+   * instances are ignored; a start that is still under way may be answered with Errc::cancelled; the listener then
+   * hears nothing of it.
    */
   virtual void stop(InstanceId instance, std::chrono::milliseconds grace) = 0;
 

@@ -159,6 +159,10 @@ void Launch::inspect() {
     if (info->status != ContainerStatus::running || info->pid == 0) {
       return fail({Errc::unavailable, fmt::format("the container ended at once with code {}", info->exit_code)});
     }
+    // Of the image it was really made from, and before any program of that has run: PID 1 is ours.
+    if (auto may = may_use_image(context_.settings, worker_.profile, worker_.image, info->labels); !may) {
+      return fail(may.error());
+    }
     worker_.pid = info->pid;
     init_.set_container_pid(info->pid);
     if (worker_.network != Network::isolated || !context_.own_network) {

@@ -75,6 +75,12 @@ void LiveParent::on_engine_down() {
   set(State::degraded, "the container engine is not reachable");
 }
 
+void LiveParent::retry_now() {
+  if (retry_.armed()) {
+    reconcile([](const Result<void>&) {});
+  }
+}
+
 void LiveParent::on_container_event(const ContainerEvent& event) {
   const bool gone = event.kind == ContainerEvent::Kind::died || event.kind == ContainerEvent::Kind::removed;
   if (!gone || busy_) {

@@ -27,6 +27,8 @@ class LiveParent final : public Parent {
   /** The engine is there (again). Answers when the namespace holder runs or could not be made. */
   void reconcile(Done<void> done);
   void on_engine_down();
+  /** Something that may have been missing is there: what waits to be tried again is tried now. */
+  void retry_now();
   void on_container_event(const ContainerEvent& event);
   /** What `in_use` says may be another now. */
   void on_use();

@@ -78,13 +78,28 @@ void LivePool::look_at_image() {
     return look();
   }
   const auto& image = parts_.settings.profiles.at(parts_.settings.default_profile).image;
-  parts_.runtime.image_id(image, alive_.wrap([this](const Result<std::string>& id) {
-    if (!id) {
-      return failed(id.error());
+  parts_.runtime.inspect_image(image, alive_.wrap([this](const Result<ImageInfo>& found) {
+    if (!found) {
+      return image_lost(found.error());
     }
-    set_generation(*id);
+    image_found(*found);
     look();
   }));
+}
+
+void LivePool::image_lost(const Error& error) {
+  image_lost_ = true;
+  failed(error);
+}
+
+void LivePool::image_found(const ImageInfo& image) {
+  if (std::exchange(image_lost_, false)) {  // nothing else is known to be wrong
+    log::info({}, "the image of the pool's workers is there again");
+    circuit_.succeed();
+    failure_.clear();
+    retry_.disarm();
+  }
+  set_generation(image.id);
 }
 
 void LivePool::set_generation(const std::string& image_id) {
@@ -209,15 +224,15 @@ void LivePool::decide() {
 void LivePool::create() {
   ++asking_;
   const auto& image = parts_.settings.profiles.at(parts_.settings.default_profile).image;
-  parts_.runtime.image_id(image, alive_.wrap([this](Result<std::string> id) { make(std::move(id)); }));
+  parts_.runtime.inspect_image(image, alive_.wrap([this](const Result<ImageInfo>& found) { make(found); }));
 }
 
-void LivePool::make(Result<std::string> image_id) {
+void LivePool::make(const Result<ImageInfo>& image) {
   --asking_;
-  if (!image_id) {
-    return failed(image_id.error());
+  if (!image) {
+    return image_lost(image.error());
   }
-  set_generation(*image_id);
+  image_found(*image);
   const auto made = [this, begun = parts_.loop.now()](const Result<WorkerId>& id) { this->made(id, begun); };
   parts_.stock.make_warm(generation_, alive_.wrap(made));
 }
@@ -302,7 +317,7 @@ Pool::Status LivePool::status() const {
   status.pressure = pressure_known_ ? name(pressure_) : "unknown";
   status.drained = state_.drained;
   status.degraded = circuit_.open();
-  if (status.warm < status.target || status.drained) {
+  if (status.warm < status.target || status.drained || status.degraded) {
     status.reason = shortage();
   }
   return status;

@@ -61,10 +61,12 @@ class LivePool final : public Pool, private Stock::Listener {
   [[nodiscard]] PoolSituation situation() const;
   void decide();
   void create();
-  void make(Result<std::string> image_id);
+  void make(const Result<ImageInfo>& image);
   void made(const Result<WorkerId>& result, std::chrono::steady_clock::time_point begun);
   void failed(const Error& error);
   void retire(const WorkerId& id, const std::string& reason);
+  void image_lost(const Error& error);
+  void image_found(const ImageInfo& image);
   void set_generation(const std::string& image_id);
   void settle_jobs();
   void changed();
@@ -89,6 +91,8 @@ class LivePool final : public Pool, private Stock::Listener {
   /** Engine calls on the way to a new worker which the stock does not count yet. */
   std::size_t asking_ = 0;
   std::string failure_;
+  /** The failure is that there is no image. */
+  bool image_lost_ = false;
   std::optional<std::chrono::steady_clock::time_point> surplus_since_;
   /** Since when there have always been claims under way. */
   std::optional<std::chrono::steady_clock::time_point> claiming_since_;

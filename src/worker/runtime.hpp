@@ -97,6 +97,14 @@ struct EngineInfo {
   std::string storage_driver;
 };
 
+/** An image as the engine describes it. */
+struct ImageInfo {
+  /** "sha256:…" */
+  std::string id;
+  std::map<std::string, std::string> labels;
+  std::uint64_t size_bytes = 0;
+};
+
 /** What is used at this moment; absent controllers give 0. */
 struct ContainerUsage {
   std::uint64_t memory_bytes = 0;
@@ -143,7 +151,7 @@ class Runtime {
     virtual void on_engine_down(const Error& reason) = 0;
     /** Events are hints: some may be lost or come twice over a reconnect. */
     virtual void on_container_event(const ContainerEvent& event) = 0;
-    /** A hint that some image was built, pulled or tagged. */
+    /** A hint that some image was built, pulled, tagged or removed. */
     virtual void on_image_event() {}
   };
 
@@ -170,8 +178,8 @@ class Runtime {
   virtual void resume(const ContainerId& id, Done<void> done) = 0;
   virtual void update(const ContainerId& id, const LimitChange& change, Done<void> done) = 0;
   virtual void usage(const ContainerId& id, Done<ContainerUsage> done) = 0;
-  /** The image's id ("sha256:…"); Errc::not_found if the engine does not have it. */
-  virtual void image_id(const std::string& image, Done<std::string> done) = 0;
+  /** By its name; Errc::not_found if the engine does not have it. */
+  virtual void inspect_image(const std::string& image, Done<ImageInfo> done) = 0;
 
   /**
    * Streams the container's output into `sink` (a pipe or socket, made non-blocking) with back-pressure; closes it at

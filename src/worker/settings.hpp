@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/result.hpp"
 #include "policy/grant.hpp"
 #include "worker/worker.hpp"
 
@@ -25,6 +26,8 @@ struct Profile {
   bool restart_on_failure = true;
   /** A claimed or spawned worker of it that is idle for so long (idle_policy.hpp) is stopped; 0: never. */
   std::chrono::microseconds idle_timeout{0};
+  /** Patterns of images that its workers may be made from though they are not ours (names::label_image). */
+  std::vector<std::string> foreign_images;
 };
 
 /** How many warm workers are kept, unless the pool was told otherwise later. */
@@ -62,6 +65,9 @@ struct Settings {
 
 /** What the worker's servers and tools are bounded by: its profile and its owner. They live as long as the settings. */
 [[nodiscard]] std::vector<const policy::Grant*> grants_of(const Settings& settings, const Worker& worker);
+/** Whether a worker of this profile may be made from the image, which has these labels; Errc::denied names both. */
+[[nodiscard]] Result<void> may_use_image(const Settings& settings, const std::string& profile, const std::string& image,
+                                         const std::map<std::string, std::string>& labels);
 /** Whether all of these allow the server. */
 [[nodiscard]] bool may_use(const std::vector<const policy::Grant*>& grants, std::string_view server);
 

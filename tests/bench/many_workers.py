@@ -72,7 +72,7 @@ def main():
     small_image.build(IMAGE, dict(os.environ))
     system = System(folder, os.environ["DOCKER_HOST"], f"bench-{uuid.uuid4().hex[:6]}", {}, pool=(0, PER_OWNER))
     (system.config / "conf.d/zz-small.toml").write_text(
-        f'[parent]\nimage = "{IMAGE}"\n[profile.base]\nimage = "{IMAGE}"\nmemory = "32M"\n')
+        f'[parent]\nimage = "{IMAGE}"\n[profile.base]\nimage = "{IMAGE}"\nforeign_images = ["{IMAGE}"]\nmemory = "32M"\n')
     project = folder / "project"
     project.mkdir()
     try:

@@ -1,8 +1,11 @@
 #include "bus_support.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace hal::test {
@@ -248,6 +251,60 @@ TEST_F(BusManager, installs_a_server_in_a_job) {
   EXPECT_TRUE(editor.cancelled);
   editor.next_error = Error{Errc::busy, "a is being installed"};
   EXPECT_EQ(root.call(path, manager, "InstallServer", "ssa{sv}", "a", "npm:b", 0).error(), "org.hal9000.Error.Busy");
+}
+
+TEST_F(BusManager, lists_images) {
+  images.images = {{"hal9000/parent", "stale", "sha256:1", 91'000'000, "old", "new"},
+                   {"busybox", "foreign", "", 0, "", ""}};
+  const auto listed = root.call(path, manager, "ListImages");
+  ASSERT_TRUE(listed.ok()) << listed.error();
+  ASSERT_GT(sd_bus_message_enter_container(listed.get(), 'a', "(sstsss)"), 0);
+  const char* name = nullptr;
+  const char* state = nullptr;
+  std::uint64_t size = 0;
+  const char* generation = nullptr;
+  const char* wanted = nullptr;
+  const char* id = nullptr;
+  ASSERT_GT(sd_bus_message_read(listed.get(), "(sstsss)", &name, &state, &size, &generation, &wanted, &id), 0);
+  EXPECT_EQ(fmt::format("{} {} {} {} {} {}", name, state, size, generation, wanted, id),
+            "hal9000/parent stale 91000000 old new sha256:1");
+  ASSERT_GT(sd_bus_message_read(listed.get(), "(sstsss)", &name, &state, &size, &generation, &wanted, &id), 0);
+  EXPECT_STREQ(state, "foreign");
+}
+
+TEST_F(BusManager, builds_and_loads_images_in_jobs) {
+  const auto job =
+      root.call(path, manager, "BuildImages", "asa{sv}", 2, "parent", "worker-node", 1, "refresh", "b", 1).text();
+  EXPECT_EQ(images.job, "build parent,worker-node r");
+  EXPECT_EQ(root.property(job, job1, "Kind"), "build-images");
+  images.progress(0.25, "fetches Claude Code");
+  EXPECT_EQ(root.property(job, job1, "Message"), "fetches Claude Code");
+  EXPECT_FALSE(images.cancelled);
+  EXPECT_TRUE(root.call(job, job1, "Cancel").ok());
+  EXPECT_TRUE(images.cancelled);
+  const UniqueFd archive(::memfd_create("archive", MFD_CLOEXEC));
+  ASSERT_EQ(::write(archive.get(), "twelve bytes", 12), 12);
+  const auto load = root.call(path, manager, "LoadImages", "h", archive.get()).text();
+  EXPECT_EQ(images.job, "load 12 bytes");
+  images.done(Error{Errc::unavailable, "the archive is refused: there is no image in it"});
+  EXPECT_EQ(root.property(load, job1, "Result"), "failed");
+  EXPECT_EQ(root.property(load, job1, "Message"), "the archive is refused: there is no image in it");
+  images.next_error = Error{Errc::busy, "images are worked on"};
+  EXPECT_EQ(root.call(path, manager, "BuildImages", "asa{sv}", 0, 0).error(), "org.hal9000.Error.Busy");
+  EXPECT_EQ(root.call(path, manager, "LoadImages", "h", archive.get()).error(), "org.hal9000.Error.Busy");
+  EXPECT_EQ(root.call(path, manager, "BuildImages", "asa{sv}", 0, 1, "force", "b", 1).error(),
+            "org.hal9000.Error.InvalidArgument");
+}
+
+TEST_F(BusManager, the_daemon_has_jobs_of_its_own) {
+  const auto id = service->start_job("build-images", [this](auto on_progress, auto over) {
+    return images.build({{"parent"}, false}, std::move(on_progress), std::move(over));
+  });
+  ASSERT_TRUE(id);
+  const auto job = fmt::format("/org/hal9000/job/{}", *id);
+  EXPECT_EQ(root.property(job, job1, "Kind"), "build-images");
+  images.done({});
+  EXPECT_EQ(root.property(job, job1, "Result"), "done");
 }
 
 TEST_F(BusManager, tells_of_the_engine_once) {

@@ -397,8 +397,8 @@ BusTest::BusTest() {
   servers.add("memory-bank");
   connection =
       std::make_unique<bus::Connection>(loop, bus::BusKind::system, [this](std::string_view reason) { lost = reason; });
-  service = std::make_unique<bus::Service>(loop, *connection,
-                                           bus::Service::Parts{registry, parent, pool, servers, control, editor});
+  service = std::make_unique<bus::Service>(
+      loop, *connection, bus::Service::Parts{registry, parent, pool, servers, control, editor, images});
   wiring_ = std::make_unique<Wiring>(*service);
   registry.set_listener(wiring_.get());
   connection->request_name(names::bus_name);

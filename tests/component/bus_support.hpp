@@ -168,6 +168,7 @@ class BusTest {
   FakeServers servers{loop};
   FakeDaemon control{loop};
   FakeEditor editor{loop};
+  FakeImages images{loop};
   std::string lost;
   std::unique_ptr<bus::Connection> connection;
   std::unique_ptr<bus::Service> service;

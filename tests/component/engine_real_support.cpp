@@ -64,7 +64,7 @@ void RealEngine::SetUp() {
   client_ = std::make_unique<Client>(loop_, std::move(options));
   client_->set_listener(&recorder_);
   ASSERT_TRUE(run_until(loop_, [this] { return recorder_.ups > 0; })) << recorder_.reason.message;
-  const auto image = await<std::string>([this](auto done) { client_->image_id(real_image, done); });
+  const auto image = await<worker::ImageInfo>([this](auto done) { client_->inspect_image(real_image, done); });
   if (!image) {
     ASSERT_EQ(image.error().code, Errc::not_found) << image.error().message;
     import_image(loop_, socket());

@@ -33,13 +33,13 @@ TEST_F(PoolFixture, AClaimBindsWithoutTheEngineAndThePoolIsRefilled) {
   start();
   const auto before = warm_ids();
   runtime.calls.clear();
-  runtime.hold("image_id");  // the refill
+  runtime.hold("inspect_image");  // the refill
   const auto id = claim("/srv/project", [](auto& request) {
     request.env = {{"A", "b"}};
     request.command = {"run"};
   });
   ASSERT_TRUE(id) << id.error().message;
-  EXPECT_EQ(runtime.calls.size(), count("image_id")) << "a claim went through the engine";
+  EXPECT_EQ(runtime.calls.size(), count("inspect_image")) << "a claim went through the engine";
   const auto* worker = registry->find(*id);
   EXPECT_EQ(*id, before.at(0)) << "the oldest first";
   EXPECT_EQ(worker->state, State::running);
@@ -58,7 +58,7 @@ TEST_F(PoolFixture, AClaimBindsWithoutTheEngineAndThePoolIsRefilled) {
   EXPECT_NE(std::find(requests[1].env.begin(), requests[1].env.end(), "A=b"), requests[1].env.end());
   EXPECT_NE(std::find(requests[1].env.begin(), requests[1].env.end(), "HAL9000_WORKER=" + id->value),
             requests[1].env.end());
-  runtime.release("image_id");
+  runtime.release("inspect_image");
   until_warm(2);
   EXPECT_EQ(warm_ids().size(), 2U);
   EXPECT_EQ(pool->status().hits, 1U);

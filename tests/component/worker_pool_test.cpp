@@ -125,6 +125,21 @@ TEST_F(PoolFixture, TheCircuitOpensStaysBoundedAndClosesByItself) {
   EXPECT_EQ(pool->status().reason, "");
 }
 
+TEST_F(PoolFixture, APoolWhoseImageIsDeletedSaysSoAndIsWellWhenItIsBack) {
+  start();
+  runtime.fail("inspect_image", {Errc::not_found, "image hal9000/worker-minimal: No such image"});
+  pool->look_at_image();
+  ASSERT_TRUE(run_until(
+      loop, [&] { return pool->status().degraded; }, 20s));
+  EXPECT_NE(pool->status().reason.find("No such image"), std::string::npos) << pool->status().reason;
+  EXPECT_EQ(pool->status().warm, 2U) << "what is there can be claimed";
+  runtime.heal();
+  pool->look_at_image();  // the engine has told of a new image
+  ASSERT_TRUE(run_until(loop, [&] { return !pool->status().degraded; }));
+  EXPECT_EQ(pool->status().reason, "");
+  EXPECT_EQ(count("create"), 2U) << "nothing had to be made for that";
+}
+
 TEST_F(PoolFixture, AContainerWhoseTmuxDoesNotStartIsNotWarm) {
   init_prepare_error = ENOENT;
   pool->start();

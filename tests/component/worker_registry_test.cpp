@@ -59,6 +59,8 @@ INSTANTIATE_TEST_SUITE_P(
     All, SpawnFault,
     ::testing::Values(
         Fault{"EngineAway", [](RegistryFixture& f) { f.runtime.go_down(); }, Errc::unavailable, "engine"},
+        Fault{"ForeignImage", [](RegistryFixture& f) { f.runtime.image_labels.clear(); }, Errc::denied,
+              "foreign_images"},
         Fault{"ParentAway", [](RegistryFixture& f) { f.parent = {}; }, Errc::unavailable, "parent"},
         Fault{"WorkspaceMissing",
               [](RegistryFixture& f) {

@@ -60,6 +60,7 @@ class System:
             "CONFIGURATION_DIRECTORY": str(self.config),
             "STATE_DIRECTORY": str(self.state),
             "RUNTIME_DIRECTORY": str(self.run_dir),
+            "CACHE_DIRECTORY": str(folder / "cache"),
             "DOCKER_HOST": engine_host,
         }
         wait_until("the bus", socket.exists)

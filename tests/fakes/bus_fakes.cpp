@@ -5,11 +5,13 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <stdexcept>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace hal::test {
 
@@ -341,6 +343,39 @@ worker::OperationHandle FakeEditor::install(bus::InstallRequest request, bus::Da
     FakeEditor& editor_;
   };
   last_install = std::move(request);
+  progress = std::move(on_progress);
+  done = std::move(over);
+  return std::make_unique<Handle>(*this);
+}
+
+class FakeImages::Handle final : public worker::Operation {
+ public:
+  explicit Handle(FakeImages& images) : images_(images) {}
+  ~Handle() override { images_.cancelled = true; }
+
+ private:
+  FakeImages& images_;
+};
+
+void FakeImages::list(Done<std::vector<image::Image>> listed) {
+  later_.call([this, listed = std::move(listed)] { listed(images); });
+}
+
+Result<void> FakeImages::may_begin(const std::vector<std::string>& /*names*/) const {
+  return next_error ? Result<void>(*next_error) : Result<void>();
+}
+
+worker::OperationHandle FakeImages::build(bus::BuildRequest request, bus::DaemonControl::Progress on_progress,
+                                          Done<void> over) {
+  job = fmt::format("build {} {}", fmt::join(request.names, ","), request.refresh ? "r" : "-");
+  progress = std::move(on_progress);
+  done = std::move(over);
+  return std::make_unique<Handle>(*this);
+}
+
+worker::OperationHandle FakeImages::load(UniqueFd archive, bus::DaemonControl::Progress on_progress, Done<void> over) {
+  struct stat status {};
+  job = ::fstat(archive.get(), &status) == 0 ? fmt::format("load {} bytes", status.st_size) : "load nothing";
   progress = std::move(on_progress);
   done = std::move(over);
   return std::make_unique<Handle>(*this);

@@ -250,4 +250,28 @@ class FakeEditor : public bus::ServerEditor {
   Later later_;
 };
 
+class FakeImages : public bus::ImageControl {
+ public:
+  explicit FakeImages(event::Loop& loop) : later_(loop) {}
+  std::vector<image::Image> images;
+  std::optional<Error> next_error;
+  /** "build worker-minimal r", "load 12 bytes" */
+  std::string job;
+  bus::DaemonControl::Progress progress;
+  Done<void> done;
+  bool cancelled = false;
+
+  void list(Done<std::vector<image::Image>> listed) override;
+  [[nodiscard]] Result<void> may_begin(const std::vector<std::string>& names) const override;
+  [[nodiscard]] worker::OperationHandle build(bus::BuildRequest request, bus::DaemonControl::Progress on_progress,
+                                              Done<void> over) override;
+  [[nodiscard]] worker::OperationHandle load(UniqueFd archive, bus::DaemonControl::Progress on_progress,
+                                             Done<void> over) override;
+
+ private:
+  class Handle;
+
+  Later later_;
+};
+
 }  // namespace hal::test

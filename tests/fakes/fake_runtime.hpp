@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/names.hpp"
 #include "event/sources.hpp"
 #include "worker/runtime.hpp"
 
@@ -69,6 +70,8 @@ class FakeRuntime : public worker::Runtime {
   std::map<ContainerId, worker::ContainerSpec> specs;
   std::vector<std::string> calls;
   Listener* listener = nullptr;
+  /** Of every image, and so of every container. */
+  std::map<std::string, std::string> image_labels{{names::label_image, "worker-fake"}};
   /** Called when a container starts: the place of its PID 1. */
   std::function<pid_t(const worker::ContainerSpec&)> on_start = [](const worker::ContainerSpec&) { return 4711; };
   /** Called before each change and again when it is made and not answered yet: where the daemon can be cut off. */
@@ -107,6 +110,7 @@ class FakeRuntime : public worker::Runtime {
     info.id = id;
     info.name = spec.name;
     info.labels = spec.labels;
+    info.labels.insert(image_labels.begin(), image_labels.end());
     info.memory_bytes = spec.memory_bytes;
     info.nano_cpus = spec.nano_cpus;
     info.pids = spec.pids;
@@ -170,8 +174,8 @@ class FakeRuntime : public worker::Runtime {
   void usage(const ContainerId&, Done<worker::ContainerUsage> done) override {
     answer<worker::ContainerUsage>("usage", std::move(done), worker::ContainerUsage{});
   }
-  void image_id(const std::string&, Done<std::string> done) override {
-    answer<std::string>("image_id", std::move(done), std::string("sha256:0"));
+  void inspect_image(const std::string&, Done<worker::ImageInfo> done) override {
+    answer<worker::ImageInfo>("inspect_image", std::move(done), worker::ImageInfo{"sha256:0", image_labels, 0});
   }
   worker::OperationHandle logs(const ContainerId&, const worker::LogOptions&, UniqueFd, Done<void> done) override {
     answer<void>("logs", std::move(done), {});

@@ -106,6 +106,25 @@ TEST(WorkerNaming, IsTheBaseNameAndEightDigitsOfTheHash) {
   EXPECT_NE(default_name("/a/p"), default_name("/b/p"));
 }
 
+TEST(WorkerImage, IsOursOrNamedByTheProfile) {
+  auto with = settings();
+  with.profiles["base"].foreign_images = {"busybox", "registry.example/team/*"};
+  const std::map<std::string, std::string> ours = {{names::label_image, "worker-minimal"}};
+  EXPECT_TRUE(may_use_image(with, "base", "anything", ours));
+  EXPECT_TRUE(may_use_image(with, "base", "busybox", {}));
+  EXPECT_TRUE(may_use_image(with, "base", "registry.example/team/tools:1", {}));
+  EXPECT_TRUE(may_use_image(with, "gone", "anything", ours));
+  for (const auto* image : {"busybox:latest", "registry.example/other/tools", ""}) {
+    EXPECT_FALSE(may_use_image(with, "base", image, {})) << image;
+  }
+  const auto refused = may_use_image(with, "gone", "busybox", {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::denied);
+  for (const auto* part : {"busybox", "foreign_images", "profile gone", names::label_image}) {
+    EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+  }
+}
+
 TEST(WorkerRecord, KeepsEverythingADaemonNeedsAfterARestart) {
   const auto read = worker_from_json(to_json(sample()));
   ASSERT_TRUE(read) << read.error().message;
