@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 namespace hal::metrics {
 
 namespace {
@@ -42,10 +44,10 @@ void Collector::collect(std::function<void(const Figures&)> done) {
     bus_ = *std::move(opened);
     bus_->attach(loop_);
   }
-  const auto take = [this](json& place, json (*read)(const json&)) {
+  const auto take = [this](std::shared_ptr<const json>& place, json (*read)(const json&)) {
     return [this, &place, read](const Result<claudy::Reply>& reply) {
       if (reply) {
-        place = read(first(*reply));
+        place = std::make_shared<const json>(read(first(*reply)));
       } else {
         figures_.trouble = reply.error().message;
       }

@@ -6,6 +6,8 @@
 #include <map>
 #include <string_view>
 
+#include <nlohmann/json.hpp>
+
 namespace hal::metrics {
 
 namespace {
@@ -163,12 +165,12 @@ std::string render(const Figures& figures) {
   Exposition out;
   out.family("hal9000_up", Type::gauge, "Whether the daemon runs and answers.");
   out.sample({}, std::uint64_t{figures.trouble.empty()});
-  if (figures.trouble.empty()) {
-    manager(out, figures.manager);
-    parent(out, figures.objects.value("parent", json::object()));
-    pool(out, figures.objects.value("pool", json::object()));
-    workers(out, figures.objects.value("workers", json::array()));
-    servers(out, figures.objects.value("servers", json::array()));
+  if (figures.trouble.empty() && figures.manager != nullptr && figures.objects != nullptr) {
+    manager(out, *figures.manager);
+    parent(out, figures.objects->value("parent", json::object()));
+    pool(out, figures.objects->value("pool", json::object()));
+    workers(out, figures.objects->value("workers", json::array()));
+    servers(out, figures.objects->value("servers", json::array()));
   }
   out.family("hal9000_unit_memory_bytes", Type::gauge, "Memory of the system's units, MCP servers' among them.",
              "bytes");

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace hal::metrics {
 
@@ -13,9 +14,9 @@ namespace hal::metrics {
 struct Figures {
   /** Why the daemon does not answer; nothing of it counts then. */
   std::string trouble;
-  nlohmann::json manager = nlohmann::json::object();
+  std::shared_ptr<const nlohmann::json> manager;
   /** As claudy::snapshot() gives them. */
-  nlohmann::json objects = nlohmann::json::object();
+  std::shared_ptr<const nlohmann::json> objects;
   /** Of the systemd units of the system: name and bytes. */
   std::vector<std::pair<std::string, std::uint64_t>> unit_memory;
 };

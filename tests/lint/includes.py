@@ -20,7 +20,7 @@ ALLOWED = {
 # Headers of a library that only one folder may see.
 PRIVATE = {
     "nlohmann/json.hpp": {"json", "guard", "host", "relay", "hub", "http", "link", "policy", "remote", "worker", "server", "install", "engine", "daemon",
-                          "gateway", "claudy"},
+                          "gateway", "claudy", "metrics"},
     "curl/curl.h": {"curl"},
     "microhttpd.h": {"http"},
 }

@@ -1,7 +1,11 @@
 #include "metrics/exposition.hpp"
 #include "metrics/figures.hpp"
 
+#include <memory>
+#include <string>
+
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace hal::metrics {
 namespace {
@@ -47,12 +51,16 @@ TEST(Figures, ADaemonThatDoesNotRunIsAFigure) {
   EXPECT_EQ(text.find("hal9000_workers"), std::string::npos);
 }
 
+std::shared_ptr<const json> parsed(const std::string& text) {
+  return std::make_shared<const json>(json::parse(text));
+}
+
 TEST(Figures, CountsWorkersOfEveryState) {
   Figures figures;
-  figures.objects = {
-      {"workers",
-       {{{"id", "w1"}, {"state", "running"}, {"owner", 7U}, {"profile", "base"}, {"cpu_usage_nsec", 2500000000U}},
-        {{"id", "w2"}, {"state", "running"}}}}};
+  figures.manager = parsed("{}");
+  figures.objects = parsed(R"({"workers": [
+      {"id": "w1", "state": "running", "owner": 7, "profile": "base", "cpu_usage_nsec": 2500000000},
+      {"id": "w2", "state": "running"}]})");
   const auto text = render(figures);
   EXPECT_NE(text.find("hal9000_workers{state=\"running\"} 2\n"), std::string::npos);
   EXPECT_NE(text.find("hal9000_workers{state=\"failed\"} 0\n"), std::string::npos);
@@ -62,10 +70,11 @@ TEST(Figures, CountsWorkersOfEveryState) {
 
 /** Another version of the daemon may say things in another way: figures are missing then, and nothing else happens. */
 TEST(Figures, TakesAnyShape) {
-  for (const auto* odd : {"null", "1", "\"x\"", "[]", "{}", R"([{"state":1}])", R"([{"latency":[[1],[1,"2"],3]}])"}) {
+  for (const std::string odd :
+       {"null", "1", "\"x\"", "[]", "{}", R"([{"state":1}])", R"([{"latency":[[1],[1,"2"],3]}])"}) {
     Figures figures;
-    figures.manager = {{"engine", json::parse(odd)}, {"version", json::parse(odd)}};
-    figures.objects = {{"servers", json::parse(odd)}, {"workers", json::parse(odd)}, {"pool", json::parse(odd)}};
+    figures.manager = parsed(R"({"engine":)" + odd + R"(,"version":)" + odd + "}");
+    figures.objects = parsed(R"({"servers":)" + odd + R"(,"workers":)" + odd + R"(,"pool":)" + odd + "}");
     EXPECT_NE(render(figures).find("# EOF\n"), std::string::npos) << odd;
   }
 }
