@@ -38,6 +38,8 @@ inline constexpr std::uint16_t worker_http_port = 9000;
 /** All MCP servers a worker may use, where a server's name is asked for; no server can have it. */
 inline constexpr const char all_servers[] = "*";
 inline constexpr const char worker_mcp_config[] = "/run/hal9000/mcp.json";
+/** Claude Code reads all files of that folder, and its managed settings go before everybody's. */
+inline constexpr const char worker_managed_settings[] = "/etc/claude-code/managed-settings.d/50-hal9000.json";
 inline constexpr const char worker_init[] = "/usr/local/bin/hal9000-init";
 inline constexpr const char worker_relay[] = "/usr/local/bin/hal9000-mcp";
 inline constexpr std::uint32_t worker_uid = 1000;

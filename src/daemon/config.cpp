@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "build_config.hpp"
 #include "daemon/toml_reader.hpp"
+#include "guard/rules.hpp"
 #include "json/json.hpp"
 #include "policy/grant.hpp"
 
@@ -162,6 +163,19 @@ Result<void> to_idle_timeout(const TomlValue& value, std::chrono::microseconds& 
   return {};
 }
 
+Result<void> to_guards(const TomlValue& value, std::vector<std::string>& guards) {
+  if (auto read = value.into(guards); !read) {
+    return read;
+  }
+  guard::Guards known;
+  for (const auto& name : guards) {
+    if (!guard::set_guard(known, name)) {
+      return value.error("must be some of git, rm and env");
+    }
+  }
+  return {};
+}
+
 Result<void> profile_value(const TomlValue& value, std::string_view key, worker::Profile& profile) {
   if (key == "image") {
     return value.into(profile.image);
@@ -177,6 +191,9 @@ Result<void> profile_value(const TomlValue& value, std::string_view key, worker:
   }
   if (key == "servers" || key == "tools") {
     return grant_value(value, key, profile.grant);
+  }
+  if (key == "guards") {
+    return to_guards(value, profile.guards);
   }
   if (key == "memory") {
     return to_memory(value, profile.limits.memory_bytes);

@@ -48,12 +48,16 @@ Result<json*> object_in(json& parent, const char* key) {
   return &member;
 }
 
-void set_servers(json& all, const std::vector<std::string>& servers) {
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void set_servers(json& all, const Offer& offer) {
   for (auto at = all.begin(); at != all.end();) {
-    const bool offered = std::find(servers.begin(), servers.end(), at.key()) != servers.end();
+    const bool offered = contains(offer.servers, at.key()) || contains(offer.others, at.key());
     at = !offered && is_ours(*at) ? all.erase(at) : std::next(at);
   }
-  for (const auto& name : servers) {
+  for (const auto& name : offer.servers) {
     all[name] = {{"type", "stdio"}, {"command", names::worker_relay}, {"args", json::array({name})}};
   }
 }
@@ -180,23 +184,30 @@ Result<UniqueFd> lock(const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<std::string>> offered_servers(std::string_view config) {
+Result<Offer> read_offer(std::string_view config) {
   const auto document = hal::json::parse(config, config_limits);
   if (!document) {
     return document.error();
   }
   auto servers = hal::json::strings_at(*document, "servers");
-  if (servers) {
-    for (const auto& name : *servers) {
+  if (!servers) {
+    return servers.error();
+  }
+  auto others = hal::json::optional_strings_at(*document, "others");
+  if (!others) {
+    return others.error();
+  }
+  for (const auto* names : {&*servers, &*others}) {
+    for (const auto& name : *names) {
       if (!text::is_name(name)) {
-        return Error{Errc::protocol, "servers: \"" + text::printable(name) + "\" is not a server name"};
+        return Error{Errc::protocol, "\"" + text::printable(name) + "\" is not a server name"};
       }
     }
   }
-  return servers;
+  return Offer{*std::move(servers), *std::move(others)};
 }
 
-Result<std::string> merge(std::string_view existing, const std::vector<std::string>& servers) {
+Result<std::string> merge(std::string_view existing, const Offer& offer) {
   json document = json::object();
   // A file that a crash left empty holds nothing to lose.
   if (!text::trim(existing).empty()) {
@@ -216,7 +227,7 @@ Result<std::string> merge(std::string_view existing, const std::vector<std::stri
   if (!workspace) {
     return workspace.error();
   }
-  set_servers(**all, servers);
+  set_servers(**all, offer);
   document["hasCompletedOnboarding"] = true;
   (**workspace)["hasTrustDialogAccepted"] = true;
   (**workspace)["hasCompletedProjectOnboarding"] = true;
@@ -228,9 +239,9 @@ Result<void> configure(const ConfigureOptions& options) {
   if (!config) {
     return config.error();
   }
-  const auto servers = offered_servers(*config);
-  if (!servers) {
-    return servers.error().with(options.config);
+  const auto offer = read_offer(*config);
+  if (!offer) {
+    return offer.error().with(options.config);
   }
   const std::string path = options.home + "/.claude.json";
   const auto locked = lock(path + ".hal9000.lock");
@@ -241,7 +252,7 @@ Result<void> configure(const ConfigureOptions& options) {
   if (!existing) {
     return existing.error();
   }
-  const auto merged = merge(*existing, *servers);
+  const auto merged = merge(*existing, *offer);
   if (!merged) {
     return merged.error().with(path + " is left as it is");
   }

@@ -58,6 +58,10 @@ Result<File> parse_file(std::string_view text, std::string_view file, const Conf
           Errc::invalid_argument,
           fmt::format("{}: {}: a server's name has letters, digits, '.', '_' and '-', 64 at most", file, path)};
     }
+    if (name == "configure" || name == "guard") {  // which are no servers to `hal9000-mcp NAME`
+      return Error{Errc::invalid_argument,
+                   fmt::format("{}: {}: is a mode of hal9000-mcp and no name of a server", file, path)};
+    }
     ServerConfig config;
     config.name = name;
     config.file = file;

@@ -63,6 +63,7 @@ ContainerSpec worker_spec(const Settings& settings, const Worker& worker, const 
       {run_folder(settings, worker.id), names::worker_run, true},
       {settings.init_program, names::worker_init, true},
       {settings.relay_program, names::worker_relay, true},
+      {run_folder(settings, worker.id) + "/settings.json", names::worker_managed_settings, true},
   };
   return spec;
 }

@@ -122,6 +122,8 @@ class LiveRegistry final : public Registry, public Stock {
   void answer(Done<T> done, Result<T> result);
 
   [[nodiscard]] Result<Worker> plan(const SpawnRequest& request) const;
+  /** MCP servers that the worker's owner may use, but not this worker. */
+  [[nodiscard]] std::vector<std::string> other_servers(const Worker& worker) const;
   [[nodiscard]] Result<void> check_room(uid_t owner);
   [[nodiscard]] Result<void> check_log_streams(const Worker& worker) const;
   [[nodiscard]] Result<void> check_makeable(const Worker& worker) const;

@@ -228,8 +228,18 @@ Result<void> LiveRegistry::claim_name(Entry& entry) {
   return {};
 }
 
+std::vector<std::string> LiveRegistry::other_servers(const Worker& worker) const {
+  auto others = parts_.servers();
+  const auto* owner = grants_of(parts_.settings, worker).back();
+  std::erase_if(others, [&worker, owner](const std::string& server) {
+    const auto& own = worker.servers;
+    return !owner->may_use(server) || std::find(own.begin(), own.end(), server) != own.end();
+  });
+  return others;
+}
+
 Result<void> LiveRegistry::open_doors(Entry& entry) {
-  const auto made = make_run_folder(parts_.settings, entry.worker);
+  const auto made = make_run_folder(parts_.settings, entry.worker, other_servers(entry.worker));
   return made ? open_init_channel(entry) : made;
 }
 

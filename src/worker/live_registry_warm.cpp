@@ -246,8 +246,9 @@ WorkerId LiveRegistry::take_warm(Entry& asked, Entry& warm) {
 
 void LiveRegistry::bind(Entry& entry, Mounts mounts, Done<void> done) {
   const WorkerId id = entry.worker.id;
-  // The token stays, mcp.json has the worker's servers from now on.
-  if (const auto written = make_run_folder(parts_.settings, entry.worker); !written) {
+  // The token stays, mcp.json and settings.json have the worker's servers from now on.
+  const auto others = other_servers(entry.worker);
+  if (const auto written = make_run_folder(parts_.settings, entry.worker, others); !written) {
     const auto removed = [done, error = written.error()](const Result<void>&) { done(error); };
     return parts_.runtime.remove(std::exchange(entry.worker.container, {}), true, alive_.wrap(removed));
   }

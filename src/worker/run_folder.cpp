@@ -4,6 +4,7 @@
 #include "base/unique_fd.hpp"
 #include "json/json.hpp"
 #include "worker/container_spec.hpp"
+#include "worker/managed_settings.hpp"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ namespace hal::worker {
 
 namespace {
 
-constexpr const char* files[] = {"mcp.sock", "control.sock", "mcp.json", "token", "token.new"};
+constexpr const char* files[] = {"mcp.sock", "control.sock", "mcp.json", "settings.json", "token", "token.new"};
 /** 256 bits. */
 constexpr std::size_t secret_digits = 64;
 
@@ -47,7 +48,7 @@ std::string read_token(const std::string& path, const WorkerId& id) {
 
 }  // namespace
 
-Result<void> make_run_folder(const Settings& settings, const Worker& worker) {
+Result<void> make_run_folder(const Settings& settings, const Worker& worker, const std::vector<std::string>& others) {
   const std::string folder = run_folder(settings, worker.id);
   if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) {
     return errno_error("mkdir " + folder);
@@ -55,9 +56,13 @@ Result<void> make_run_folder(const Settings& settings, const Worker& worker) {
   if (::chmod(folder.c_str(), 0755) != 0) {  // whatever the umask; the folder above lets only root in
     return errno_error("chmod " + folder);
   }
-  const std::string path = folder + "/mcp.json";
-  const std::string text = json::dump({{"servers", worker.servers}}) + "\n";
-  if (auto written = write_file(path, text); !written) {
+  const std::string servers = json::dump({{"servers", worker.servers}, {"others", others}}) + "\n";
+  if (auto written = write_file(folder + "/mcp.json", servers); !written) {
+    return written;
+  }
+  const auto profile = settings.profiles.find(worker.profile);
+  const auto guards = profile != settings.profiles.end() ? profile->second.guards : Profile().guards;
+  if (auto written = write_file(folder + "/settings.json", managed_settings(guards, others)); !written) {
     return written;
   }
   const auto token = worker_token(settings, worker.id);

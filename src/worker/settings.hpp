@@ -19,6 +19,8 @@ struct Profile {
   std::map<std::string, std::string> env;
   Limits limits;
   policy::Grant grant;
+  /** Accidents of Claude Code that are guarded against: what `hal9000-mcp guard` takes. */
+  std::vector<std::string> guards = {"git", "rm", "env"};
   /** A worker that fails is made anew (health_policy.hpp). */
   bool restart_on_failure = true;
   /** A claimed or spawned worker of it that is idle for so long (idle_policy.hpp) is stopped; 0: never. */

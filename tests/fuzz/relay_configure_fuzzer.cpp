@@ -8,9 +8,10 @@
 // What is merged once needs no change when merged again.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  (void)hal::relay::offered_servers(text);
-  if (const auto merged = hal::relay::merge(text, {"a", "b"})) {
-    const auto again = hal::relay::merge(*merged, {"a", "b"});
+  (void)hal::relay::read_offer(text);
+  const hal::relay::Offer offer{{"a", "b"}, {"c"}};
+  if (const auto merged = hal::relay::merge(text, offer)) {
+    const auto again = hal::relay::merge(*merged, offer);
     if (!again || *again != *merged) {
       std::abort();
     }

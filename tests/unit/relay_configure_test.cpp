@@ -10,8 +10,9 @@ namespace {
 
 using nlohmann::json;
 
-json merged(const std::string& existing, const std::vector<std::string>& servers) {
-  const auto text = merge(existing, servers);
+json merged(const std::string& existing, const std::vector<std::string>& servers,
+            const std::vector<std::string>& others = {}) {
+  const auto text = merge(existing, {servers, others});
   EXPECT_TRUE(text) << (text ? "" : text.error().message);
   return text ? json::parse(*text) : json();
 }
@@ -46,17 +47,25 @@ TEST(Configure, what_is_foreign_is_kept) {
 }
 
 TEST(Configure, ours_go_when_no_longer_offered) {
-  const auto first = merge("{\"mcpServers\":{\"own\":{\"command\":\"x\"}}}", {"a", "b"});
+  const auto first = merge("{\"mcpServers\":{\"own\":{\"command\":\"x\"}}}", {{"a", "b"}, {}});
   ASSERT_TRUE(first);
   const auto second = merged(*first, {"b"});
   EXPECT_EQ(second["mcpServers"], (json{{"own", {{"command", "x"}}}, {"b", entry("b")}}));
 }
 
+/** One home has the servers of all its workers; which are whose is for each one's managed settings to say. */
+TEST(Configure, those_of_other_workers_stay) {
+  const auto first = merge("", {{"a", "b"}, {}});
+  ASSERT_TRUE(first);
+  EXPECT_EQ(merged(*first, {"c"}, {"b"})["mcpServers"], (json{{"b", entry("b")}, {"c", entry("c")}}));
+  EXPECT_EQ(merged("", {"c"}, {"b"})["mcpServers"], (json{{"c", entry("c")}})) << "made by whom they are for";
+}
+
 TEST(Configure, nothing_to_change_leaves_every_byte) {
-  const auto first = merge("", {"a"});
+  const auto first = merge("", {{"a"}, {}});
   ASSERT_TRUE(first);
   const std::string compact = json::parse(*first).dump();
-  const auto second = merge(compact, {"a"});
+  const auto second = merge(compact, {{"a"}, {}});
   ASSERT_TRUE(second);
   EXPECT_EQ(*second, compact);
 }
@@ -71,8 +80,8 @@ TEST(Configure, half_an_emoji_does_not_stop_it) {
   EXPECT_EQ(result["whole"], "\xf0\x9f\x98\x80");
   EXPECT_EQ(result["text"], "\\ud83d") << "an escaped backslash is none of it";
   EXPECT_EQ(result["two"], "\xef\xbf\xbd\xf0\x9f\x98\x80");
-  EXPECT_FALSE(merge("{\"a\":\"\\", {"a"}));
-  EXPECT_FALSE(merge("{\"a\":\"\\ud8", {"a"}));
+  EXPECT_FALSE(merge("{\"a\":\"\\", {{"a"}, {}}));
+  EXPECT_FALSE(merge("{\"a\":\"\\ud8", {{"a"}, {}}));
 }
 
 TEST(Configure, refuses_what_it_does_not_understand) {
@@ -93,17 +102,20 @@ TEST(Configure, refuses_what_it_does_not_understand) {
                                deep,
                                "{\"a\":" + deep};
   for (const auto& existing : cases) {
-    EXPECT_FALSE(merge(existing, {"a"})) << existing.substr(0, 40);
+    EXPECT_FALSE(merge(existing, {{"a"}, {}})) << existing.substr(0, 40);
   }
 }
 
 TEST(Configure, reads_the_offered_servers) {
-  const auto servers = offered_servers("{\"servers\":[\"a\",\"memory-bank\"],\"later\":1}");
-  ASSERT_TRUE(servers);
-  EXPECT_EQ(*servers, (std::vector<std::string>{"a", "memory-bank"}));
-  for (const char* text : {"", "{}", "[]", "{\"servers\":\"a\"}", "{\"servers\":[1]}", "{\"servers\":[\"\"]}",
-                           "{\"servers\":[\"../x\"]}", "{\"servers\":[\"a b\"]}"}) {
-    EXPECT_FALSE(offered_servers(text)) << text;
+  const auto offer = read_offer("{\"servers\":[\"a\",\"memory-bank\"],\"others\":[\"c\"],\"later\":1}");
+  ASSERT_TRUE(offer);
+  EXPECT_EQ(offer->servers, (std::vector<std::string>{"a", "memory-bank"}));
+  EXPECT_EQ(offer->others, (std::vector<std::string>{"c"}));
+  EXPECT_TRUE(read_offer("{\"servers\":[]}")) << "of a daemon that knows no others";
+  for (const char* text :
+       {"", "{}", "[]", "{\"servers\":\"a\"}", "{\"servers\":[1]}", "{\"servers\":[\"\"]}", "{\"servers\":[\"../x\"]}",
+        "{\"servers\":[\"a b\"]}", "{\"servers\":[],\"others\":[\"../x\"]}"}) {
+    EXPECT_FALSE(read_offer(text)) << text;
   }
 }
 

@@ -209,6 +209,15 @@ struct Bad {
 
 class ServerConfigErrors : public ::testing::TestWithParam<Bad> {};
 
+/** `hal9000-mcp NAME` is how Claude Code starts it. */
+TEST(ServerConfig, has_no_name_of_the_relays_modes) {
+  for (const std::string name : {"configure", "guard"}) {
+    const auto result = parse_servers(R"({"mcpServers":{")" + name + R"(":{"command":"x"}}})", "f", {});
+    ASSERT_FALSE(result) << name;
+    EXPECT_EQ(result.error().message, "f: mcpServers." + name + ": is a mode of hal9000-mcp and no name of a server");
+  }
+}
+
 TEST_P(ServerConfigErrors, name_file_path_and_problem) {
   const auto result = parse(GetParam().members);
   ASSERT_FALSE(result);
