@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "host/inherit.hpp"
 #include "host/mounts.hpp"
 #include "host/pidfd.hpp"
 
@@ -52,6 +53,16 @@ Result<UserRights> owner_in_worker(const UserRights& user, int directory) {
   return user.uid == 0 && status.st_uid != 0 ? rights_of(status.st_uid) : user;
 }
 
+/** Into the open directory, with the user's rights; what the log should say about it. */
+std::string inherit(const UserRights& rights, int directory) {
+  if (rights.home.empty()) {
+    return {};
+  }
+  const ActAs user(rights);
+  const UniqueFd home(user.taken() ? ::open(rights.home.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC) : -1);
+  return home ? inherit_settings(home.get(), directory) : std::string();
+}
+
 /** What a task looks up once, for all directories it opens. */
 struct Lookups {
   std::map<uid_t, UserRights> rights;
@@ -89,6 +100,10 @@ Result<void> open_in_child(const worker::Binder::OpenRequest& request, Lookups& 
   if (owner->uid == 0 && clone->mapped && !request.create) {
     clone->note += clone->note.empty() ? "" : "; ";
     clone->note += "what agents make there belongs to root";
+  }
+  if (request.inherit) {
+    const auto note = inherit(rights, directory->get());
+    clone->note += clone->note.empty() || note.empty() ? note : "; " + note;
   }
   output.fds.push_back(std::move(clone->tree));
   output.text += clone->mapped ? mapped_mark : unmapped_mark;

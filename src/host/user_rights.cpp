@@ -33,7 +33,7 @@ Result<void> take(const UserRights& rights) {
 }  // namespace
 
 UserRights rights_of(uid_t uid) {
-  UserRights rights{uid, nogroup, {}};
+  UserRights rights{uid, nogroup, {}, {}};
   const passwd* entry = ::getpwuid(uid);
   if (entry == nullptr) {
     if (::getgrgid(uid) == nullptr) {
@@ -43,6 +43,7 @@ UserRights rights_of(uid_t uid) {
     return rights;
   }
   rights.gid = entry->pw_gid;
+  rights.home = entry->pw_dir;
   int count = 64;
   do {
     rights.groups.resize(static_cast<std::size_t>(count));

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <string>
 #include <vector>
 
 namespace hal::host {
@@ -14,6 +15,8 @@ struct UserRights {
   gid_t gid = 0;
   /** The primary one included. */
   std::vector<gid_t> groups;
+  /** Where the user is at home; empty for a uid without an entry. */
+  std::string home = {};
 };
 
 /**

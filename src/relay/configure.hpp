@@ -27,9 +27,9 @@ struct Offer {
 
 /**
  * The text of .claude.json with the offered servers as user-scope MCP servers, without those of ours that are no longer
- * offered to any worker of the home, and with the questions answered that Claude Code would ask a person at its first start in /workspace. All
- * else keeps its value. `existing` may be empty. Errors: protocol for what is no JSON or has not the form Claude Code
- * gives it, limit for what is too deep or too large. Pure.
+ * offered to any worker of the home, and with the questions answered that Claude Code would ask a person at its first
+ * start in /workspace. All else keeps its value. `existing` may be empty. Errors: protocol for what is no JSON or has
+ * not the form Claude Code gives it, limit for what is too deep or too large. Pure.
  */
 [[nodiscard]] Result<std::string> merge(std::string_view existing, const Offer& offer);
 

@@ -43,6 +43,9 @@ class Binder {
     /** Makes the last part of `path`, mode 0700 and owned by the user, where it does not exist yet. Its parent must be
      *  a directory only root can write to. */
     bool create = false;
+    /** Brings the user's Claude settings from their home on the host into this one. What cannot be is left out, and the
+     *  log says so. */
+    bool inherit = false;
   };
   /**
    * Opens directories with their users' rights and clones them with all mounts below them: all, in this order, or none.

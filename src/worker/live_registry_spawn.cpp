@@ -116,6 +116,7 @@ std::vector<Binder::OpenRequest> LiveRegistry::mounts_of(const Worker& worker, i
   home.user = worker.owner;
   home.path = fmt::format("{}/user/{}", parts_.settings.state_dir, worker.owner);
   home.create = true;
+  home.inherit = true;
   return {workspace, home};
 }
 

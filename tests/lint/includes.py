@@ -19,7 +19,7 @@ ALLOWED = {
 }
 # Headers of a library that only one folder may see.
 PRIVATE = {
-    "nlohmann/json.hpp": {"json", "relay", "hub", "http", "link", "policy", "remote", "worker", "server", "install", "engine", "daemon",
+    "nlohmann/json.hpp": {"json", "guard", "host", "relay", "hub", "http", "link", "policy", "remote", "worker", "server", "install", "engine", "daemon",
                           "gateway", "claudy"},
     "curl/curl.h": {"curl"},
     "microhttpd.h": {"http"},
