@@ -17,7 +17,7 @@ struct Command {
 };
 
 /** No longer script can be an argument of `sh -c`. */
-inline constexpr std::size_t max_script_bytes = 128 * 1024;
+inline constexpr std::size_t max_script_bytes = std::size_t{128} << 10;
 /** Of substitutions within substitutions. */
 inline constexpr int max_script_depth = 32;
 

@@ -1,5 +1,6 @@
 #include "host/claude_settings.hpp"
 
+#include "base/text.hpp"
 #include "json/json.hpp"
 
 #include <algorithm>
@@ -20,20 +21,33 @@ constexpr std::array<const char*, 10> of_the_host = {
     "apiKeyHelper",      "awsAuthRefresh", "awsCredentialExport", "fileSuggestion",    "gcpAuthRefresh", "hooks",
     "otelHeadersHelper", "sandbox",        "statusLine",          "subagentStatusLine"};
 
-constexpr std::array<std::string_view, 9> signs_of_secrets = {"AUTH",   "COOKIE",   "CREDENTIAL", "HEADERS", "KEY",
-                                                              "PASSWD", "PASSWORD", "SECRET",     "TOKEN"};
+/** How a part of a name between underscores ends, of one that holds a secret: MY_API_KEY, AUTHTOKEN_OF_X. */
+constexpr std::array<std::string_view, 14> signs_of_secrets = {
+    "AUTH", "COOKIE",     "CREDENTIAL", "CREDENTIALS", "HEADERS", "KEY",     "KEYS",
+    "PASS", "PASSPHRASE", "PASSWD",     "PASSWORD",    "SECRET",  "SECRETS", "TOKEN"};
 
-bool is_secret(std::string name, const json& value) {
+bool is_secret(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  const auto is_in_name = [&name](std::string_view sign) { return name.find(sign) != std::string::npos; };
-  if (std::any_of(signs_of_secrets.begin(), signs_of_secrets.end(), is_in_name) || !value.is_string()) {
-    return true;
-  }
-  // A URL with a password.
-  const auto& text = value.get_ref<const std::string&>();
-  const auto host = text.find("://");
-  return host != std::string::npos && text.find('@', host) != std::string::npos;
+  const auto parts = text::split(name, '_');
+  return std::any_of(parts.begin(), parts.end(), [](std::string_view part) {
+    return std::any_of(signs_of_secrets.begin(), signs_of_secrets.end(),
+                       [part](std::string_view sign) { return part.ends_with(sign); });
+  });
+}
+
+bool has_password(std::string_view value) {
+  const auto host = value.find("://");
+  return host != std::string_view::npos && value.find('@', host) != std::string_view::npos;
+}
+
+bool is_of_the_host(std::string_view name) {
+  return name == "PATH" || name.starts_with("LD_");
+}
+
+bool may_be_told(const std::string& name, const json& value) {
+  return value.is_string() && !is_secret(name) && !is_of_the_host(name) &&
+         !has_password(value.get_ref<const std::string&>());
 }
 
 }  // namespace
@@ -54,7 +68,7 @@ Result<std::string> settings_for_worker(std::string_view text) {
       return Error{Errc::protocol, "env: must be an object"};
     }
     for (auto at = env->begin(); at != env->end();) {
-      at = is_secret(at.key(), *at) ? env->erase(at) : std::next(at);
+      at = may_be_told(at.key(), *at) ? std::next(at) : env->erase(at);
     }
   }
   return hal::json::dump_pretty(*settings) + "\n";

@@ -24,6 +24,8 @@ namespace {
 constexpr std::size_t max_file_bytes = std::size_t{256} << 10;
 constexpr std::size_t max_bytes = std::size_t{8} << 20;
 constexpr int max_files = 1000;
+/** Entries of the worker's folders that have no original. */
+constexpr int max_looks = 5000;
 constexpr int max_depth = 8;
 constexpr std::size_t max_note_bytes = 500;
 
@@ -35,6 +37,7 @@ constexpr int open_flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
 
 struct Status {
   struct stat stat {};
+  /** Or there is something, and what cannot be seen. */
   bool exists = false;
 
   [[nodiscard]] bool is_file() const { return exists && S_ISREG(stat.st_mode); }
@@ -42,9 +45,10 @@ struct Status {
   [[nodiscard]] bool is_copy() const { return is_file() && stat.st_mtim.tv_nsec == copy_mark; }
 };
 
+/** Nothing exists in no folder (-1). */
 Status status_of(int folder, const char* name) {
   Status status;
-  status.exists = ::fstatat(folder, name, &status.stat, AT_SYMLINK_NOFOLLOW) == 0;
+  status.exists = folder >= 0 && (::fstatat(folder, name, &status.stat, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT);
   return status;
 }
 
@@ -156,7 +160,7 @@ class Inheritance {
     }
     auto names = source ? names_in(source.get()) : std::vector<std::string>();
     for (auto& copied : names_in(target.get())) {
-      if (!std::binary_search(names.begin(), names.end(), copied)) {
+      if (++looks_ <= max_looks && !std::binary_search(names.begin(), names.end(), copied)) {
         bring_entry(source.get(), target.get(), copied, path, depth);  // whose original is gone
       }
     }
@@ -228,6 +232,7 @@ class Inheritance {
   std::string note_;
   std::size_t bytes_ = 0;
   int count_ = 0;
+  int looks_ = 0;
 };
 
 }  // namespace

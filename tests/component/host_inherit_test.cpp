@@ -200,26 +200,24 @@ TEST_F(Inherit, uses_the_users_rights) {
 }
 
 TEST(ClaudeSettings, are_without_secrets_and_programs_of_the_host) {
-  const auto text = settings_for_worker(R"({
-    "model": "opus", "permissions": {"allow": ["Bash"]}, "hooks": {"Stop": []}, "apiKeyHelper": "/bin/key",
-    "statusLine": {"type": "command"}, "sandbox": {"enabled": true},
-    "env": {
-  "ANTHROPIC_API_KEY" : "k",
-                        "GITHUB_TOKEN" : "t",
-                                         "my_password" : "p",
-                                                         "HTTPS_PROXY" : "http://me:pw@proxy:1",
-                                                                         "HTTP_PROXY" : "http://proxy:1",
-                                                                                        "EDITOR" : "vi",
-                                                                                                   "ODD" : 7
-}
-})");
+  const json kept = {{"model", "opus"}, {"permissions", {{"allow", {"Bash(ls:*)"}}}}};
+  const json told = {
+      {"HTTP_PROXY", "http://proxy:1"}, {"EDITOR", "vi"}, {"GIT_AUTHOR_NAME", "me"}, {"MAX_THINKING_TOKENS", "1000"}};
+  json given = kept;
+  for (const char* key : {"hooks", "apiKeyHelper", "statusLine", "sandbox"}) {
+    given[key] = {{"command", "/usr/bin/program"}};
+  }
+  given["env"] = told;
+  for (const char* key : {"ANTHROPIC_API_KEY", "GITHUB_TOKEN", "my_password", "AUTHTOKEN_OF_X", "PATH", "LD_PRELOAD"}) {
+    given["env"][key] = "never seen";
+  }
+  given["env"]["HTTPS_PROXY"] = "http://me:never-seen@proxy:1";
+  given["env"]["ODD"] = 7;
+  const auto text = settings_for_worker(given.dump());
   ASSERT_TRUE(text) << text.error().message;
-  EXPECT_EQ(json::parse(*text), json::parse(R"({"model": "opus", "permissions": {"allow": ["Bash"]
-  }
-  , "env" : {
-    "HTTP_PROXY" : "http://proxy:1", "EDITOR" : "vi"
-  }
-  })"));
+  json expected = kept;
+  expected["env"] = told;
+  EXPECT_EQ(json::parse(*text), expected);
   for (const char* bad : {"", "[]", "{", "{\"env\":[]}", "{\"a\":1,\"a\":2}"}) {
     EXPECT_FALSE(settings_for_worker(bad)) << bad;
   }
