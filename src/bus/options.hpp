@@ -51,7 +51,7 @@ struct AttachOptions {
 /** An absolute path. */
 [[nodiscard]] Result<std::string> read_path(std::string_view what, std::string path);
 [[nodiscard]] Result<worker::TerminalSize> read_size(std::uint16_t rows, std::uint16_t columns);
-/** "TERM", "SIGTERM" and "15" are all "SIGTERM"; real-time signals only by number. */
+/** "TERM", "SIGTERM" and "15" are all SIGTERM; real-time signals only by number. */
 [[nodiscard]] Result<int> read_signal(std::string_view text);
 /** 0 is the default. */
 [[nodiscard]] Result<std::chrono::milliseconds> read_stop_timeout(std::uint32_t milliseconds);

@@ -30,6 +30,10 @@ constexpr std::size_t remembered_endings = 256;
 /** With the worker's own command. */
 constexpr std::size_t max_programs = limits::execs_per_worker + 1;
 
+Error not_connected() {
+  return {Errc::disconnected, "the worker's init is not connected"};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<InitChannel>> InitChannel::open(event::Loop& loop, const std::string& path, std::string name,
@@ -143,7 +147,7 @@ void InitChannel::start(init::Request request, std::vector<UniqueFd> fds, Done<S
   pending.terminal = request.terminal;
   Result<void> sent;
   if (!connected()) {
-    sent = Error{Errc::disconnected, "the worker's init is not connected"};
+    sent = not_connected();
   } else if (request.kind != init::RequestKind::ping && running_.size() + pending_.size() >= max_programs) {
     sent = Error{Errc::limit, fmt::format("{} programs run in the worker already", limits::execs_per_worker)};
   } else if (auto datagram = init::encode(request); !datagram) {
@@ -165,21 +169,26 @@ void InitChannel::signal(int number, Done<void> done) {
   request.kind = init::RequestKind::signal;
   request.id = main_;
   request.signal = number;
-  const auto datagram = main_.value == 0 ? Result<std::string>(Error{Errc::busy, "the worker's command does not run"})
-                                         : init::encode(request);
-  auto sent = datagram ? Result<void>() : Result<void>(datagram.error());
-  if (sent && connected()) {
+  Result<void> sent;
+  if (!connected()) {
+    sent = not_connected();
+  } else if (main_.value == 0) {
+    sent = Error{Errc::busy, "the worker's command does not run"};
+  } else if (const auto datagram = init::encode(request); !datagram) {
+    sent = datagram.error();
+  } else {
     sent = channel_->send(*datagram);
   }
   if (!sent) {
     event::post(loop_, name_ + " (signal)", [sent, done = std::move(done)] { done(sent); });
     return;
   }
-  // It has no answer, but init takes one request after the other. Not connected: that is what the ping will say.
+  // It has no answer, but init takes one request after the other; and ends with a command that the signal ends.
   init::Request ping;
   ping.kind = init::RequestKind::ping;
   start(std::move(ping), {}, [done = std::move(done)](const Result<Stream>& pong) {
-    done(pong ? Result<void>() : Result<void>(pong.error()));
+    const bool arrived = pong || pong.error().code == Errc::disconnected;
+    done(arrived ? Result<void>() : Result<void>(pong.error()));
   });
 }
 
@@ -210,7 +219,7 @@ Result<void> InitChannel::resize(ExecId id, TerminalSize size) {
     return datagram.error();
   }
   if (!connected()) {
-    return Error{Errc::disconnected, "the worker's init is not connected"};
+    return not_connected();
   }
   return channel_->send(*std::move(datagram));
 }

@@ -41,7 +41,13 @@ void LiveRegistry::kill(const WorkerId& id, int signal, Done<void> done) {
   if (signal != SIGKILL) {
     if (Entry* found = awake(id, done)) {
       found->health.sent.insert(signal);
-      found->init->signal(signal, std::move(done));
+      const auto sent = [this, id, signal, done = std::move(done)](const Result<void>& result) {
+        if (Entry* now = entry(id); now != nullptr && !result) {
+          now->health.sent.erase(signal);
+        }
+        done(result);
+      };
+      found->init->signal(signal, alive_.wrap(sent));
     }
     return;
   }

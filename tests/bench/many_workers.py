@@ -70,7 +70,7 @@ def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     folder = pathlib.Path(tempfile.mkdtemp(prefix="hal9000-bench-", dir="/var/tmp"))
     small_image.build(IMAGE, dict(os.environ))
-    system = System(folder, os.environ["DOCKER_HOST"], f"bench-{uuid.uuid4().hex[:6]}", {}, pool=(0, PER_OWNER))
+    system = System(folder, os.environ["DOCKER_HOST"], f"bench-{uuid.uuid4().hex[:6]}", {})
     (system.config / "conf.d/zz-small.toml").write_text(
         f'[parent]\nimage = "{IMAGE}"\n[profile.base]\nimage = "{IMAGE}"\nforeign_images = ["{IMAGE}"]\nmemory = "32M"\n')
     project = folder / "project"

@@ -539,6 +539,23 @@ TEST_F(RegistryFixture, ASignalGoesToTheCommandByItsInit) {
   EXPECT_EQ(again.signals.back().id, ExecId{1}) << "not the command that this daemon was told of";
 }
 
+TEST_F(RegistryFixture, ASignalThatEndsTheWorkerAtOnceWasSent) {
+  const auto id = spawn("/srv/project");
+  ASSERT_TRUE(id);
+  inits[0]->mute = true;
+  std::optional<Result<void>> answer;
+  registry->kill(*id, SIGUSR2, [&](Result<void> result) { answer = std::move(result); });
+  ASSERT_TRUE(run_until(loop, [&] { return inits[0]->unanswered == 2; }));
+  EXPECT_FALSE(answer);
+  inits.clear();
+  ASSERT_TRUE(run_until(loop, [&] { return answer.has_value(); }));
+  EXPECT_TRUE(*answer) << answer->error().message;
+
+  const auto refused = wait([&](Done<void> done) { registry->kill(*id, SIGUSR2, std::move(done)); });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::disconnected);
+}
+
 TEST_F(RegistryFixture, SigkillNeedsNoInitThatAnswers) {
   const auto id = spawn("/srv/project");
   ASSERT_TRUE(id);

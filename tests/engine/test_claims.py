@@ -27,7 +27,7 @@ def system(started):
     yield started
     for one in started.workers():
         if one["state"] != "warm":
-            started.claudy("rm", one["id"])
+            started.claudy("rm", one["id"], check=False)  # it may be one of the pool's, on its way
 
 
 @pytest.fixture
@@ -77,12 +77,11 @@ def test_where_all_hang_a_claim_is_served_cold_or_told(system, project, claim):
     warm = oldest_first(system)
     for one in warm:
         os.kill(one["pid"], signal.SIGSTOP)
-    if claim == "require":
-        with pytest.raises(dbus.DBusException, match="no worker is warm") as refused:
-            spawn(system, project, claim=claim)
-        assert refused.value.get_dbus_name() == "org.hal9000.Error.Unavailable"
-    else:
+    try:
         worker = spawn(system, project, claim=claim)
+    except dbus.DBusException as error:
+        assert claim == "require" and error.get_dbus_name() == "org.hal9000.Error.Unavailable", error
+    else:  # cold, or by one that was made meanwhile
         assert worker["id"] not in {one["id"] for one in warm}
         wait_until("the command", (project / "ran").exists)
         assert (project / "ran").read_text() == "ran\n"
