@@ -77,6 +77,10 @@ def engine_images(system):
     return sorted(system.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines())
 
 
+def jobs(system):
+    return set(re.findall(r"/org/hal9000/job/\d+", run("busctl", "--system", "tree", "--list", "org.hal9000", env=system.environment)))
+
+
 def leftovers():
     return sorted(path.name for path in IMAGE_CACHE.glob("work.*"))
 
@@ -114,9 +118,11 @@ def test_an_image_deleted_under_the_pool_comes_back(system):
 def test_a_build_that_is_cancelled_leaves_nothing(system):
     until_well(system)
     before = engine_images(system)
+    known = jobs(system)
     build = subprocess.Popen([CLAUDY, "image", "build", "--refresh", "worker-ultramin"], env=system.environment, stderr=subprocess.PIPE, text=True)
-    job = wait_until("the job", lambda: re.findall(r"/org/hal9000/job/\d+", run("busctl", "--system", "tree", "--list", "org.hal9000", env=system.environment)))[-1]
-    wait_until("its progress", lambda: "root" in run("busctl", "--system", "get-property", "org.hal9000", job, "org.hal9000.Job1", "Message", env=system.environment))
+    job = wait_until("the job", lambda: jobs(system) - known).pop()
+    message = ("busctl", "--system", "get-property", "org.hal9000", job, "org.hal9000.Job1", "Message")
+    wait_until("its progress", lambda: "root" in run(*message, env=system.environment))
     code, error = system.claudy_fails("image", "build", "parent")
     assert code == 6 and "worked on" in error, (code, error)
     build.send_signal(signal.SIGINT)
