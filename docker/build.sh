@@ -147,7 +147,7 @@ flock -n 9 || {
 find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' -o -name 'profile-*' \) -mtime +30 -exec rm -rf {} +
 rm -rf "$cache"/work.* "$cache"/fetch.*
 work=$(mktemp -d "$cache/work.XXXXXX")
-export TMPDIR="$work" npm_config_cache="$work/npm"
+export TMPDIR="$work" npm_config_cache="$work/npm" npm_config_update_notifier=false
 # Roots are only layers once the images are made; images that lost their tag to a newer generation, or never got one, go
 # when nothing runs on them.
 remove_leftovers() {
