@@ -130,6 +130,7 @@ def test_a_build_that_is_cancelled_leaves_nothing(system):
     assert "cancelled" in build.communicate(timeout=60)[1]
     assert build.returncode != 0
     wait_until("the end of all it ran", lambda: not leftovers(), 60)
+    assert all((roots / "git.tar").exists() for roots in IMAGE_CACHE.glob("worker-*")), "a part of what was there before"
     wait_until("what it had to be gone", lambda: engine_images(system) == before, 60)
     assert images(system)["hal9000/worker-ultramin"]["state"] == "missing"
 
