@@ -144,10 +144,10 @@ flock -n 9 || {
     flock -w 900 9 || die "another build holds $cache/lock"
 }
 # Roots that nobody has used for long, and what a killed build left (nobody else builds here: the lock is ours).
-find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' -o -name 'profile-*' \) -mtime +30 -exec rm -rf {} +
 rm -rf "$cache"/work.* "$cache"/fetch.*
 work=$(mktemp -d "$cache/work.XXXXXX")
-export TMPDIR="$work" npm_config_cache="$work/npm"
+find "$cache" -maxdepth 1 \( -name 'worker-*' -o -name 'parent-*' -o -name 'profile-*' \) -mtime +30 -exec mv -t "$work" {} +
+export TMPDIR="$work" npm_config_cache="$work/npm" npm_config_update_notifier=false
 # Roots are only layers once the images are made; images that lost their tag to a newer generation, or never got one, go
 # when nothing runs on them.
 remove_leftovers() {
@@ -184,11 +184,12 @@ done
 cached() {
     kept=$cache/$1
     shift
-    [ -z "$refresh" ] || rm -rf "$kept"
-    [ -e "$kept" ] || {
+    if [ -n "$refresh" ] || [ ! -e "$kept" ]; then
         "$@" "$work/made"
+        [ ! -e "$kept" ] || mv "$kept" "$work/replaced" # at once: a removal that is cut short would leave a part
         mv "$work/made" "$kept"
-    }
+        rm -rf "$work/replaced"
+    fi
     touch "$kept"
 }
 

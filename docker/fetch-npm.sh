@@ -18,7 +18,8 @@ command -v npm >/dev/null || die "npm is not installed"
 mkdir -p "$1"
 work=$(mktemp -d "$1/fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-npm pack --loglevel=error --pack-destination "$work" "$2@$3" >/dev/null || die "npm cannot fetch $2@$3"
+npm pack --loglevel=error --pack-destination "$work" "$2@$3" >/dev/null ||
+    die "npm cannot fetch $2@$3 from $(npm config get registry)"
 set -- "$work"/*.tgz "$2@$3"
 got=$(sha512sum "$1" | cut -d' ' -f1)
 [ "$got" = "$wanted" ] || die "$2 has SHA-512 $got, pinned is $wanted"

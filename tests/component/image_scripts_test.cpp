@@ -104,7 +104,7 @@ TEST_P(ScriptsTest, AFailureSaysWhatTheScriptSaidLast) {
 }
 
 TEST_P(ScriptsTest, ABuildThatIsGivenUpEndsWithAllItRuns) {
-  write("build.sh", "trap 'echo >\"$HOME/tidied\"; exit 1' TERM; echo '@1 hangs'; sleep 1000");
+  write("build.sh", "trap 'kill $!; echo >\"$HOME/tidied\"; exit 1' TERM; sleep 1000 & echo '@1 hangs'; wait");
   auto run = scripts_->build({}, false, on_progress(), on_done());
   ASSERT_TRUE(run_until(loop_, [this] { return !told_.empty(); }));
   run.reset();
