@@ -306,7 +306,7 @@ TEST_F(UnansweredClaim, IsServedColdOrToldWhereNoneAnswers) {
   for (auto& init : inits) {
     init->mute = true;
   }
-  runtime.hold("image_id");  // nothing is refilled
+  runtime.hold("inspect_image");  // nothing is refilled
   begin("/srv/required", Claim::require);
   begin("/srv/preferred", Claim::prefer);
   ASSERT_TRUE(answered(2));
@@ -330,7 +330,7 @@ TEST_F(UnansweredClaim, FindsAllThatHangAtOnce) {
     inits.at(i)->mute = true;
   }
   const auto last = warm_ids().at(4);
-  runtime.hold("image_id");  // nothing is refilled
+  runtime.hold("inspect_image");  // nothing is refilled
   begin("/srv/project", Claim::require);
   ASSERT_TRUE(asked(0));
   EXPECT_EQ(inits.at(1)->unanswered, 0U);
