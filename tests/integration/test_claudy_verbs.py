@@ -320,7 +320,7 @@ def test_pool(stage):
     pool = document(stage.claudy("pool", "status", "--json"))
     assert pool == {
         "min": 2, "max": 5, "idle_timeout_usec": 300_000_000, "target": 2, "warm": 1, "starting": 1, "claimed": 0,
-        "hits": 7, "misses": 3, "pressure": "none", "drained": False, "reason": "1 is being made"}
+        "hits": 7, "misses": 3, "claim_times": [[4096, 6], [2**64 - 1, 1]], "pressure": "none", "drained": False, "reason": "1 is being made"}
     assert document(stage.claudy("pool", "--json")) == pool
     rows = {key: value.strip() for key, value in (line.split(":", 1) for line in stage.claudy("pool").stdout.splitlines())}
     assert rows["warm"] == "1 of 2" and rows["bounds"] == "2 to 5"
