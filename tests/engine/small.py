@@ -17,7 +17,7 @@ import small_image  # noqa: E402
 
 IMAGE = "hal9000/test-small"
 POOL = 2
-SETTINGS = f'[parent]\nimage = "{IMAGE}"\n[profile.base]\nimage = "{IMAGE}"\nforeign_images = ["{IMAGE}"]\nmemory = "64M"\n'
+SETTINGS = f'[parent]\nimage = "{IMAGE}"\n[profile.base]\nimage = "{IMAGE}"\nforeign_images = ["{IMAGE}*"]\nmemory = "64M"\n'
 
 
 @contextmanager
